@@ -1,0 +1,1 @@
+"""What an event points at: content-addressed files, model formats, request sets."""

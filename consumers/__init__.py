@@ -1,0 +1,1 @@
+"""What acts on the log: the announcer, and validation with its checks."""

@@ -1,0 +1,1 @@
+"""What can happen: the facts, their Avro schemas and codec, and the log."""

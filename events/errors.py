@@ -1,0 +1,61 @@
+"""The errors deedbook raises: one root, one class for each decision a caller can make."""
+
+
+class DeedbookError(Exception):
+    """Anything deedbook refuses or cannot do, said in one sentence."""
+
+
+class InvalidInput(DeedbookError):
+    """What the caller gave is not acceptable; nothing was written."""
+
+
+class NotFound(InvalidInput):
+    """What the caller named does not exist in this registry."""
+
+
+class RequestRejected(DeedbookError):
+    """The request is on the log, and the fold rejected it; the message is the fold's reason."""
+
+
+class LogUnavailable(DeedbookError):
+    """The log could not be reached, or did not answer before the deadline; try again."""
+
+
+class LogDamaged(DeedbookError):
+    """The log lost or changed records it had promised to keep."""
+
+
+class LogReplaced(DeedbookError):
+    """The log is not the one this projection was folded from."""
+
+
+class Undecodable(DeedbookError):
+    """A record's bytes are not the event they claim to be."""
+
+
+class UnknownSchema(DeedbookError):
+    """A record is written with a schema or type this release does not know."""
+
+
+class UnknownRules(DeedbookError):
+    """The log adopted fold rules that this release does not have."""
+
+
+class ProjectionBusy(DeedbookError):
+    """Another process holds the projection and did not let go before the deadline."""
+
+
+class ProjectionFenced(DeedbookError):
+    """Another projector moved this projection on; this one must stop."""
+
+
+class StorageFull(DeedbookError):
+    """The disk is full; what was asked for was not done, and nothing is half-written."""
+
+
+class ArtifactDamaged(DeedbookError):
+    """An artifact's bytes do not have the digest it was stored under."""
+
+
+class MissingExtra(DeedbookError):
+    """This needs an optional part of deedbook that is not installed; the message names the extra."""

@@ -1,0 +1,1 @@
+"""What is true: the fold, the tables it fills, and the ways to read them."""
