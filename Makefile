@@ -1,0 +1,48 @@
+# Everything a developer runs. `make` alone says what there is.
+# Needs make and Python 3.11 or later; the rest is installed, pinned, into .venv.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench soak pins clean setup
+MAKEFLAGS += --no-print-directory
+
+# More arguments for the program behind a target: make test ARGS="-k rollback", make pins ARGS=--upgrade
+ARGS ?=
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+
+demo: setup ## tell the whole story on real data
+	@.venv/bin/deedbook demo $(ARGS)
+
+test: setup ## run the tests
+	@.venv/bin/pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+lint: setup ## check style, formatting and types
+	@.venv/bin/ruff check $(ARGS)
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+
+bench: setup ## measure, each figure beside its limit or a peer
+	@.venv/bin/python benchmarks/run.py $(ARGS)
+
+soak: setup ## run the tests that take minutes: crashes and races, many times over
+	@.venv/bin/pytest -m soak $(ARGS)
+
+UV = build/pins/bin/uv
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make pins"
+
+pins: ## pin again what pyproject.toml asks for, with hashes (ARGS=--upgrade for the newest)
+	@rm -rf build/pins
+	@$$(sh requirements/python.sh) -m venv build/pins
+	@build/pins/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/pins.txt
+	@$(COMPILE) $(ARGS) requirements/pins.in --output-file requirements/pins.txt
+	@$(COMPILE) $(ARGS) pyproject.toml --extra dev --output-file requirements/dev.txt
+	@echo "Pinned: requirements/dev.txt and requirements/pins.txt."
+
+clean: ## remove .venv, builds and caches
+	@rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup:
+	@sh requirements/install.sh
