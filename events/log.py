@@ -1,0 +1,81 @@
+"""The log: an append-only sequence of records per topic and partition.
+
+Two adapters keep this contract, SQLite (embedded) and Kafka; one set of tests holds both to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_BODY_BYTES = 1 << 20
+
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """What is to be appended: a body, its key (chooses the partition), its headers."""
+
+    value: bytes
+    key: bytes = b""
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What was appended, and where: ``recorded_at`` is the log's own time, microseconds UTC.
+
+    ``intact`` is False where the log itself sees that the bytes are not those it stored.
+    """
+
+    topic: str
+    partition: int
+    position: int
+    recorded_at: int
+    key: bytes
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+    intact: bool = True
+
+
+class Log(Protocol):
+    """An ordered, durable record of events."""
+
+    def append(
+        self, topic: str, records: Sequence[NewRecord], *, timeout_seconds: float = 30.0
+    ) -> list[tuple[int, int]]:
+        """Append all records, in order, and return each one's (partition, position) once it is durable.
+
+        Raises LogUnavailable (time-out: whether they were appended is unknown, appending again with
+        the same event ids is harmless), StorageFull, InvalidInput (unknown topic, body over the limit).
+        """
+
+    def read(  # noqa: PLR0913 - the bounds of one read
+        self,
+        topic: str,
+        partition: int,
+        start: int,
+        *,
+        max_records: int = 10_000,
+        max_bytes: int = 32 << 20,
+        timeout_seconds: float = 0.0,
+    ) -> list[Record]:
+        """Return the records from ``start`` on, in order: at least one unless none came before the time-out.
+
+        Raises LogDamaged (records between ``start`` and the end are missing), LogUnavailable.
+        """
+
+    def partitions(self, topic: str) -> int:
+        """Return how many partitions the topic has."""
+
+    def end(self, topic: str, partition: int = 0) -> int:
+        """Return the position the next record will get."""
+
+    def identity(self) -> str:
+        """Return what tells this log from one recreated in its place."""
+
+    def close(self) -> None:
+        """Let go of files and connections; closing twice is harmless."""
