@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 REGISTRY = "registry"
 METRICS = "metrics"
@@ -36,6 +39,14 @@ class Outcome(StrEnum):
     FAILED = "failed"
     ERROR = "error"
     NOT_EVALUATED = "not_evaluated"
+
+
+def combined_outcome(outcomes: Iterable[Outcome]) -> Outcome:
+    """Return a verdict's outcome from its checks': only passes, and at least one, make a pass."""
+    seen = set(outcomes)
+    if not seen or seen & {Outcome.ERROR, Outcome.UNKNOWN}:
+        return Outcome.ERROR
+    return Outcome.PASSED if seen == {Outcome.PASSED} else Outcome.FAILED
 
 
 class BaselineRole(StrEnum):
