@@ -1,5 +1,5 @@
 # Everything a developer runs. `make` alone says what there is.
-# Needs make and Python 3.11 or later; the rest is installed, pinned, into .venv.
+# Needs make and Python 3.11 to 3.14; the rest is installed, pinned, into .venv.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench soak pins clean setup

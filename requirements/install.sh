@@ -30,8 +30,8 @@ if [ ! -e .venv ]; then
     make_venv
 elif [ ! -e .venv/pyvenv.cfg ]; then
     fail "There is a .venv here that is no virtual environment: move it away and run make again."
-elif ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-    echo "The .venv that is here has no Python of version 3.11 or later: making it anew." >&2
+elif ! PYTHON=.venv/bin/python sh requirements/python.sh >/dev/null 2>&1; then
+    echo "The .venv that is here has no Python of version 3.11 to 3.14: making it anew." >&2
     make_venv --clear
 elif [ -s "$stamp" ] && case $(cat "$stamp") in "$folder "*) false ;; esac; then
     echo "The .venv that is here came from another folder: making it anew." >&2

@@ -1,0 +1,18 @@
+"""What holds for every test: no setting of the person running it, no time limit on a generated example."""
+
+import os
+
+import pytest
+from hypothesis import settings
+
+# Examples may take as long as they take: a slow machine is no failure. In CI they are the same ones each time.
+settings.register_profile("deedbook", deadline=None, print_blob=True, derandomize="CI" in os.environ)
+settings.load_profile("deedbook")
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without deedbook's variables, but for those that tell the tests themselves something."""
+    for name in os.environ:
+        if name.startswith("DEEDBOOK_") and not name.startswith("DEEDBOOK_TEST_"):
+            monkeypatch.delenv(name)
