@@ -1,0 +1,38 @@
+"""The peers' benchmarks: which phases are run, over how many trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from measure import Measure
+
+from peers.environment import run_phase
+
+
+def _suite(peer: str, folder: Path, n: int, repeats: int, phases: tuple[str, ...]) -> Iterator[Measure]:
+    for phase in phases:
+        store = folder / (f"{peer}-empty" if phase in {"import", "log"} else f"{peer}-{n}")
+        yield from run_phase(peer, phase, store, n, repeats)
+
+
+def trackio(folder: Path, *, quick: bool) -> Iterator[Measure]:
+    """Everything of trackio, over 30,000 trainings (quick: 3,000)."""
+    phases = ("import", "log", "fill", "chart", "search", "log-full")
+    return _suite("trackio", folder, 3_000 if quick else 30_000, 5, phases)
+
+
+def mlflow(folder: Path, *, quick: bool) -> Iterator[Measure]:
+    """Everything of MLflow, over 3,000 trainings (quick: 300) logged through its client."""
+    phases = ("import", "log", "fill", "chart", "search", "log-full")
+    return _suite("mlflow", folder, 300 if quick else 3_000, 5, phases)
+
+
+def mlflow_30000(folder: Path, *, quick: bool) -> Iterator[Measure]:
+    """MLflow's chart and search over 30,000 trainings written by SQL: takes a quarter of an hour and 4 GiB.
+
+    The chart takes minutes, so it is drawn once. Quick: 3,100 trainings.
+    """
+    n = 3_100 if quick else 30_000
+    yield from _suite("mlflow", folder, n, 5, ("fill", "search"))
+    yield from _suite("mlflow", folder, n, 1, ("chart",))
