@@ -303,13 +303,20 @@ def relative_imports(tree: ast.AST) -> list[int]:
 
 
 def looks_at_the_environment(tree: ast.AST) -> list[int]:
-    """The lines that name the process's environment, under whatever name they import it."""
+    """The lines that read the process's environment; writing to it, as a sandbox's child does, is no look."""
     names = {"environ", "environb", "getenv", "getenvb"}
     lines = []
+    written = set()
     for node in ast.walk(tree):
         match node:
-            case ast.Attribute(attr=attr, value=ast.Name(id="os" | "posix")) if attr in names:
-                lines.append(node.lineno)
+            case (
+                ast.Attribute(attr="clear" | "update", value=target)
+                | ast.Subscript(value=target, ctx=ast.Store())
+            ):
+                written.add(target)
+            case ast.Attribute(attr=attr, value=ast.Name(id="os" | "posix"), ctx=ast.Load()) if attr in names:
+                if node not in written:
+                    lines.append(node.lineno)
             case ast.ImportFrom(module="os" | "posix", names=imported) if names & {
                 alias.name for alias in imported
             }:
