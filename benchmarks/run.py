@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
+import own.limits
 import peers.suites
 from measure import Measure
 from peers.environment import PeerUnavailableError
@@ -41,6 +42,7 @@ class Benchmark:
 
 
 BENCHMARKS: Final = (
+    Benchmark("limits", own.limits.limits),
     Benchmark("trackio", peers.suites.trackio),
     Benchmark("mlflow", peers.suites.mlflow),
     Benchmark("mlflow-30000", peers.suites.mlflow_30000, usual=False),

@@ -1,0 +1,1 @@
+"""deedbook's own benchmarks, each with the limit it is held against."""
