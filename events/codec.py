@@ -118,10 +118,13 @@ class Codec:
         if not record.intact:
             raise Undecodable("the log's own checksum of this record does not hold")
         if len(record.value) > MAX_BODY_BYTES:
-            raise Undecodable(f"the body has {len(record.value):,} bytes, over the limit of {MAX_BODY_BYTES:,}")
+            raise Undecodable(
+                f"the body has {len(record.value):,} bytes, over the limit of {MAX_BODY_BYTES:,}"
+            )
         if headers.get("content-type") != CONTENT_TYPE:
             raise Undecodable("the record's content-type is not application/avro")
-        if headers.get("ce_valuesha256") != hashlib.sha256(record.value).hexdigest().encode():
+        digest = record.value_sha256 or hashlib.sha256(record.value).digest()
+        if headers.get("ce_valuesha256") != digest.hex().encode():
             raise Undecodable("the body does not have the SHA-256 its header ce_valuesha256 states")
         urn = headers.get("ce_dataschema", b"").decode("utf-8", "replace")
         if not urn.startswith(SCHEMA_URN):

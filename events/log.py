@@ -5,14 +5,14 @@ Two adapters keep this contract, SQLite (embedded) and Kafka; one set of tests h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_BODY_BYTES = 1 << 20
-
+MAX_HEAD_BYTES = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,9 @@ class NewRecord:
 class Record:
     """What was appended, and where: ``recorded_at`` is the log's own time, microseconds UTC.
 
-    ``intact`` is False where the log itself sees that the bytes are not those it stored.
+    ``intact`` is False where the log itself sees that the bytes are not those it stored;
+    ``value_sha256`` is the digest of ``value`` where the log has just computed it, so that nobody
+    computes it twice, else empty.
     """
 
     topic: str
@@ -39,6 +41,7 @@ class Record:
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
     intact: bool = True
+    value_sha256: bytes = field(default=b"", compare=False, repr=False)
 
 
 class Log(Protocol):
@@ -50,10 +53,11 @@ class Log(Protocol):
         """Append all records, in order, and return each one's (partition, position) once it is durable.
 
         Raises LogUnavailable (time-out: whether they were appended is unknown, appending again with
-        the same event ids is harmless), StorageFull, InvalidInput (unknown topic, body over the limit).
+        the same event ids is harmless), StorageFull, LogReplaced, and InvalidInput (unknown topic, body
+        over MAX_BODY_BYTES, key and headers over MAX_HEAD_BYTES), after which nothing was appended.
         """
 
-    def read(  # noqa: PLR0913 - the bounds of one read
+    def read(
         self,
         topic: str,
         partition: int,

@@ -1,4 +1,4 @@
-"""A strict walk over an Avro body: does it hold exactly one value of its schema, by the letter?
+"""A strict walk over an Avro body: it holds exactly one value of its schema, by the letter, or is refused.
 
 Decoders differ on bodies that nobody's encoder writes: enum and union indexes out of range,
 over-long integers, invalid UTF-8. This walk reads no values; it only says no to those.
@@ -43,7 +43,7 @@ class _Walk:
         self.body = body
         self.names = names
 
-    def value(self, schema: Any, at: int, depth: int) -> int:  # noqa: ANN401, C901 - one case per Avro type
+    def value(self, schema: Any, at: int, depth: int) -> int:  # noqa: ANN401 - one case per Avro type
         if depth > _MAX_DEPTH:
             raise Undecodable("the event is nested too deeply")
         match schema:
@@ -123,7 +123,7 @@ class _Walk:
             byte = self.body[at]
             at += 1
             raw |= (byte & 0x7F) << shift
-            if byte < 0x80:  # noqa: PLR2004 - the continuation bit
+            if byte < 0x80:
                 break
             shift += 7
         if raw >> 64 or (byte == 0 and shift):
