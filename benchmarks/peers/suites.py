@@ -29,7 +29,7 @@ def mlflow(folder: Path, *, quick: bool) -> Iterator[Measure]:
 
 
 def mlflow_30000(folder: Path, *, quick: bool) -> Iterator[Measure]:
-    """MLflow's chart and search over 30,000 trainings written by SQL: takes a quarter of an hour and 4 GiB.
+    """MLflow's chart and search over 30,000 trainings written by SQL: takes minutes and 7 GiB of memory.
 
     The chart takes minutes, so it is drawn once. Quick: 3,100 trainings.
     """
