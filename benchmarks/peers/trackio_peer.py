@@ -50,7 +50,7 @@ def storage() -> Any:  # noqa: ANN401 - trackio has no types here
 def log_once(training: workload.Training) -> None:
     """Log one training through the public calls; it is in the file when this returns.
 
-    It is given no name: with one, trackio looks for the name among all runs first, which takes twice as long.
+    It is given no name: on a small store a name makes it about a tenth slower, on a large one neither way wins.
     """
     import trackio
 
