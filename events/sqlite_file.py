@@ -6,6 +6,7 @@ A file is made aside and linked to its name once it is whole, so nobody ever ope
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import time
@@ -62,6 +63,8 @@ def create_file(folder: Path) -> None:
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"no log can be made in {folder}: the disk is full") from error
         raise InvalidInput(f"no log can be made in {folder}: {error.strerror or error}") from error
     except sqlite3.Error as error:
         raise translated(error, path) from error
@@ -69,7 +72,11 @@ def create_file(folder: Path) -> None:
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open the log's file; raises NotFound, InvalidInput, LogDamaged or LogUnavailable."""
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be looked at: {error.strerror or error}") from error
+    if not is_there:
         raise NotFound(f"there is no log in {path.parent}: make one with `deedbook init`")
     connection: sqlite3.Connection | None = None
     try:

@@ -202,6 +202,8 @@ class SqliteLog:
 
     def _begin(self, connection: sqlite3.Connection, deadline: float) -> None:
         """Take the write lock: short random pauses share it more evenly than SQLite's own, longer ones."""
+        if connection.in_transaction:  # an interrupt came between taking the lock and using it
+            connection.execute("ROLLBACK")
         connection.execute("PRAGMA busy_timeout = 0")
         ceiling = 0.000_5
         while True:
