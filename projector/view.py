@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from deedbook.events.facts import CheckSpec, Policy
+from deedbook.projector.decision import Accepted, Rejected
 from deedbook.projector.rows import (
     ChunkRow,
     CurrentRow,
@@ -26,6 +27,8 @@ from deedbook.projector.rows import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from deedbook.projector.decision import Decision, Event
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -213,6 +216,19 @@ class View:
             (training_id, producer, sequence),
             lambda: self.source.chunk_position(training_id, producer, sequence),
         )
+
+    def take_in(self, event: Event, decision: Decision) -> None:
+        """Move the view past a decided event."""
+        where = (event.topic, event.partition, event.event_id)
+        if self.events.get(where) is None:
+            self.events[where] = event.body_hash
+        match decision:
+            case Accepted(rows, trainings):
+                self.apply(rows, trainings)
+            case Rejected(_, rows):
+                self.apply(rows)
+            case _:
+                pass
 
     def apply(self, rows: Iterable[Row], trainings: Iterable[TrainingState] = ()) -> None:
         """Take in what the fold decided; rows of tables the fold never reads back are let pass."""

@@ -1,0 +1,188 @@
+"""The bulk path's last step: Arrow columns of trainings and metrics into the tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+
+    from deedbook.projector.rows import TrainingRow
+    from deedbook.projector.terms import Terms
+
+
+def write_trainings(
+    connection: duckdb.DuckDBPyConnection,
+    batch: pa.RecordBatch,
+    accepted: Sequence[TrainingRow],
+    terms: Terms,
+) -> None:
+    """Write the accepted trainings of a batch, with their parameters, metrics and definitions."""
+    batch = _taken(batch, [row.key for row in accepted])
+    training = batch.column("training")
+    keys = batch.column("position")
+    _write_heads(connection, batch, training, accepted)
+    _write_parameters(connection, training, keys)
+    _write_metrics(connection, training, keys, terms)
+    _write_definitions(connection, training)
+
+
+def write_steps(
+    connection: duckdb.DuckDBPyConnection,
+    batch: pa.RecordBatch,
+    accepted: Sequence[int],
+    partition: int,
+    terms: Terms,
+) -> None:
+    """Write the step-wise values of the accepted chunks."""
+    batch = _taken(batch, accepted)
+    points, parents = _flattened(batch.column("points"))
+    if not len(points):
+        return
+    count = len(points)
+    table = pa.table(
+        {
+            "partition": pa.array(np.full(count, partition, np.int32)),
+            "chunk_position": pc.take(batch.column("position"), parents),
+            "name_key": _term_keys(points.field("name"), terms),
+            "slice_key": _term_keys(points.field("slice"), terms),
+            "step": points.field("step"),
+            "value": points.field("value"),
+            "logged_at": points.field("logged_at").cast(pa.int64()),
+        }
+    )
+    connection.register("incoming_steps", table)
+    connection.execute("insert into base.step_metric select * from incoming_steps")
+    connection.unregister("incoming_steps")
+
+
+def _taken(batch: pa.RecordBatch, positions: Sequence[int]) -> pa.RecordBatch:
+    if len(positions) == batch.num_rows:
+        return batch
+    return batch.filter(pc.is_in(batch.column("position"), pa.array(positions, pa.int64())))
+
+
+def _flattened(lists: pa.ListArray) -> tuple[pa.StructArray, pa.Array]:
+    return lists.flatten(), pc.list_parent_indices(lists)
+
+
+def _as_map(lists: pa.ListArray, keys: str, values: str) -> pa.MapArray:
+    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    offsets = np.zeros(len(lists) + 1, np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    items = lists.flatten()
+    return pa.MapArray.from_arrays(pa.array(offsets), items.field(keys), items.field(values))
+
+
+def _write_heads(
+    connection: duckdb.DuckDBPyConnection,
+    batch: pa.RecordBatch,
+    training: pa.StructArray,
+    accepted: Sequence[TrainingRow],
+) -> None:
+    artifact = training.field("artifact")
+    columns = {
+        "key": batch.column("position"),
+        "training_id": training.field("training_id"),
+        "model": training.field("model"),
+        "version": pa.array([row.version for row in accepted], pa.int64()),
+        "content_hash": pa.array([row.content_hash for row in accepted], pa.string()),
+        "model_type": training.field("model_type"),
+        "framework": training.field("framework"),
+        "artifact_uri": artifact.field("uri"),
+        "artifact_sha256": artifact.field("sha256"),
+        "artifact_size_bytes": artifact.field("size_bytes"),
+        "artifact_format": artifact.field("format"),
+        "features": training.field("features"),
+        "coefficients": training.field("coefficients"),
+        "parameters": _as_map(training.field("parameters"), "name", "text"),
+        "tags": _as_map(training.field("tags"), "name", "text"),
+        "git_sha": training.field("git_sha"),
+        "data_fingerprint": training.field("data_fingerprint"),
+        "actor": batch.column("actor"),
+        **{
+            name: training.field(name).cast(pa.int64())
+            for name in ("created_at", "started_at", "finished_at")
+        },
+        "recorded_at": batch.column("recorded_at"),
+    }
+    connection.register("incoming_trainings", pa.table(columns))
+    connection.execute("insert into base.training by name select * from incoming_trainings")
+    connection.unregister("incoming_trainings")
+
+
+def _write_parameters(
+    connection: duckdb.DuckDBPyConnection, training: pa.StructArray, keys: pa.Array
+) -> None:
+    items, parents = _flattened(training.field("parameters"))
+    if not len(items):
+        return
+    columns = [pc.take(keys, parents), items.field("name"), items.field("text"), items.field("number")]
+    connection.register("incoming_parameters", pa.table(columns, ["training_key", "name", "text", "number"]))
+    connection.execute("insert into base.parameter select * from incoming_parameters")
+    connection.unregister("incoming_parameters")
+
+
+def _write_metrics(
+    connection: duckdb.DuckDBPyConnection, training: pa.StructArray, keys: pa.Array, terms: Terms
+) -> None:
+    items, parents = _flattened(training.field("metrics"))
+    if not len(items):
+        return
+    columns = [
+        pc.take(keys, parents),
+        _term_keys(items.field("name"), terms),
+        _term_keys(items.field("slice"), terms),
+        items.field("value"),
+    ]
+    connection.register(
+        "incoming_metrics", pa.table(columns, ["training_key", "name_key", "slice_key", "value"])
+    )
+    connection.execute("insert into base.metric select * from incoming_metrics")
+    connection.unregister("incoming_metrics")
+
+
+def _term_keys(names: pa.StringArray, terms: Terms) -> pa.Array:
+    coded = names.dictionary_encode()
+    keys = np.array(terms.keys(coded.dictionary.to_pylist()), np.int32)
+    return pa.array(keys[coded.indices.to_numpy(zero_copy_only=False)])
+
+
+def _write_definitions(connection: duckdb.DuckDBPyConnection, training: pa.StructArray) -> None:
+    """Keep what the newest training says of a metric's direction and unit, where it says anything."""
+    items, parents = _flattened(training.field("metrics"))
+    stated = pc.or_(
+        pc.not_equal(items.field("direction"), "unspecified"), pc.not_equal(items.field("unit"), "")
+    )
+    if not pc.any(stated).as_py():
+        return
+    columns = {
+        "model": pc.take(training.field("model"), parents),
+        "name": items.field("name"),
+        "direction": items.field("direction"),
+        "unit": items.field("unit"),
+        "row": pa.array(np.arange(len(items))),
+    }
+    table = pa.table(columns).filter(stated)
+    newest = table.group_by(["model", "name", "direction", "unit"]).aggregate([("row", "max")])
+    connection.register("stated", newest)
+    connection.execute(
+        "create or replace temp table newest_definition as "
+        "select model, name, arg_max(direction, row_max) as direction, arg_max(unit, row_max) as unit "
+        "from stated group by model, name"
+    )
+    connection.unregister("stated")
+    connection.execute(
+        "delete from base.metric_definition d using newest_definition n "
+        "where d.model = n.model and d.name = n.name and (d.direction, d.unit) <> (n.direction, n.unit)"
+    )
+    connection.execute(
+        "insert into base.metric_definition select n.* from newest_definition n "
+        "where not exists (from base.metric_definition d where d.model = n.model and d.name = n.name)"
+    )

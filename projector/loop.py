@@ -1,0 +1,166 @@
+"""The projector: reads the log in batches, folds each event, writes rows and position together."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from deedbook.events import facts
+from deedbook.events.errors import LogReplaced, UnknownRules
+from deedbook.projector.bulk import decode_batch
+from deedbook.projector.decision import Accepted, Halted, Ignored
+from deedbook.projector.fold import decide
+from deedbook.projector.rows import SchemaRow
+from deedbook.projector.schemas import learn_schema
+from deedbook.projector.store import FOLDED_TOPICS, Batch, Progress
+from deedbook.projector.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from deedbook.events.codec import Codec
+    from deedbook.events.log import Log
+    from deedbook.projector.bulk import Decoded
+    from deedbook.projector.decision import Decision, Event
+    from deedbook.projector.rules import Rule
+    from deedbook.projector.store import Store
+
+# These look at values that a batch holds only as columns until it is committed.
+_AFTER_A_COMMIT = frozenset({"TrainingAmended"})
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much one batch may hold."""
+
+    max_records: int = 10_000
+    max_bytes: int = 32 << 20
+
+
+class Projector:
+    """Folds one log into one store; any number may fold the same log, each into its own."""
+
+    def __init__(
+        self,
+        log: Log,
+        store: Store,
+        codec: Codec,
+        *,
+        bounds: Bounds | None = None,
+        rules: Mapping[int, Mapping[str, Rule]] | None = None,
+    ) -> None:
+        self._log = log
+        self._store = store
+        self._codec = codec
+        self._bounds = bounds or Bounds()
+        self._rules = rules
+        self._learn_schemas()
+
+    def _learn_schemas(self) -> None:
+        rows = self._store.connection.execute("select schema, version from base.schema_published").fetchall()
+        for text, version in rows:
+            learn_schema(self._codec, text, version)
+
+    def catch_up(
+        self, *, deadline: float | None = None, on_progress: Callable[[int, int], None] | None = None
+    ) -> bool:
+        """Fold up to the ends the log has now; return whether there was anything to fold.
+
+        ``deadline`` is on ``time.monotonic()``'s clock: past it, what is committed stays and the rest
+        waits. ``on_progress`` is told how many records of how many are folded. Raises LogReplaced,
+        LogDamaged, UnknownSchema, UnknownRules, ProjectionFenced, StorageFull.
+        """
+        parts = [(topic, part) for topic in FOLDED_TOPICS for part in range(self._log.partitions(topic))]
+        goals = {where: self._log.end(*where) for where in parts}
+        starts = {where: self._store.progress(*where) for where in parts}
+        for (topic, partition), end in goals.items():
+            if starts[topic, partition].next_position > end:
+                raise LogReplaced(
+                    f"{topic}:{partition} ends at {end}, but was folded up to "
+                    f"{starts[topic, partition].next_position}: the log lost records or was recreated"
+                )
+        total = sum(end - starts[where].next_position for where, end in goals.items())
+        done = 0
+        for where, end in goals.items():
+            progress = starts[where]
+            while progress.next_position < end and (deadline is None or time.monotonic() < deadline):
+                before = progress.next_position
+                progress = self._fold_some(*where, progress, end)
+                done += progress.next_position - before
+                if on_progress is not None:
+                    on_progress(done, total)
+        return done > 0
+
+    def _fold_some(self, topic: str, partition: int, progress: Progress, end: int) -> Progress:
+        """Read one batch and fold it; stop before the first record this release cannot read."""
+        records = self._log.read(
+            topic,
+            partition,
+            progress.next_position,
+            max_records=min(self._bounds.max_records, end - progress.next_position),
+            max_bytes=self._bounds.max_bytes,
+        )
+        if not records:
+            # Positions that hold no record of ours, such as a broker's transaction markers.
+            return replace(progress, next_position=end)
+        decoded = decode_batch(records, self._codec)
+        if decoded.unknown is not None and decoded.upto == records[0].position:
+            raise decoded.unknown
+        runs = _runs(decoded.events)
+        for index, events in enumerate(runs):
+            upto = decoded.upto if index + 1 == len(runs) else runs[index + 1][0].position
+            progress = self._fold((topic, partition), progress, events, decoded, upto)
+        return progress
+
+    def _fold(
+        self, where: tuple[str, int], before: Progress, events: Sequence[Event], decoded: Decoded, upto: int
+    ) -> Progress:
+        """Decide a run of events and commit it; a halt commits what came before, then raises."""
+        view = View(self._store.source, rules_version=self._store.rules_version())
+        self._store.source.prefetch(view, events)
+        decided: list[tuple[Event, Decision]] = []
+        after = before
+        halted = None
+        for event in events:
+            decision = decide(view, event, self._rules)
+            if isinstance(decision, Halted):
+                halted, upto = decision, event.position
+                break
+            after = _moved(after, event, decision)
+            decided.append((replace(event, recorded_at=after.last_recorded_at), decision))
+            view.take_in(event, decision)
+        after = replace(after, next_position=upto)
+        quarantined = [q for q in decoded.quarantined if before.next_position <= q[0].position < upto]
+        if upto > before.next_position:
+            self._store.commit(Batch(*where, before, after, decided, quarantined, decoded.columns))
+            self._learn(decided)
+        if halted is not None:
+            raise UnknownRules(
+                f"{where[0]}:{where[1]}:{upto}: {halted.reason}; install the release that has them"
+            )
+        return after
+
+    def _learn(self, decided: Sequence[tuple[Event, Decision]]) -> None:
+        """Read later records with the schemas that were just accepted."""
+        for _, decision in decided:
+            for row in decision.rows if isinstance(decision, Accepted) else ():
+                if isinstance(row, SchemaRow):
+                    learn_schema(self._codec, row.schema, row.version)
+
+
+def _runs(events: list[Event]) -> list[list[Event]]:
+    """Split a batch where an event must find everything before it in the tables."""
+    starts = [0, *(index for index, event in enumerate(events) if index and event.type in _AFTER_A_COMMIT)]
+    return [events[start:end] for start, end in zip(starts, [*starts[1:], len(events)], strict=True)]
+
+
+def _moved(before: Progress, event: Event, decision: Decision) -> Progress:
+    """Return the progress past an event: time never goes back, and the hash chains what was decided."""
+    running = before.running_hash
+    if event.topic == facts.REGISTRY and not isinstance(decision, Ignored):
+        verb = "accepted" if isinstance(decision, Accepted) else "rejected"
+        chained = f"{running} {event.position} {event.body_hash} {verb}"
+        running = hashlib.sha256(chained.encode()).hexdigest()
+    return Progress(event.position + 1, max(before.last_recorded_at, event.recorded_at), running)
