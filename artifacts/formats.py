@@ -31,7 +31,13 @@ SAFE_FORMATS: frozenset[Format] = frozenset({"skops", "cbm", "onnx"})
 
 MAX_MODEL_BYTES = 2 << 30
 
-_EXTRAS = {"skops": "sklearn", "sklearn": "sklearn", "joblib": "sklearn", "catboost": "catboost", "onnxruntime": "onnx"}
+_EXTRAS = {
+    "skops": "sklearn",
+    "sklearn": "sklearn",
+    "joblib": "sklearn",
+    "catboost": "catboost",
+    "onnxruntime": "onnx",
+}
 _CATBOOST_CLASSES = {"CatBoostClassifier", "CatBoostRegressor", "CatBoost", "CatBoostRanker"}
 
 
@@ -92,7 +98,9 @@ def load_model(
     """
     declared = checked_format(format)
     if declared not in allowed:
-        message = f"models in the format {declared} are not allowed here (allowed: {', '.join(sorted(allowed))})"
+        message = (
+            f"models in the format {declared} are not allowed here (allowed: {', '.join(sorted(allowed))})"
+        )
         raise InvalidInput(message)
     data = source if isinstance(source, bytes) else _read(source)
     check_format(data, declared)

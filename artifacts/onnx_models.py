@@ -67,7 +67,9 @@ class OnnxModel:
             (name,) = self._inputs
             return {name: cast(name, matrix)}
         columns = (
-            matrix if isinstance(matrix, dict) else dict(zip(self._inputs, zip(*matrix, strict=True), strict=True))
+            matrix
+            if isinstance(matrix, dict)
+            else dict(zip(self._inputs, zip(*matrix, strict=True), strict=True))
         )
         if set(columns) != set(self._inputs):
             message = f"the ONNX model's inputs are {sorted(self._inputs)}, not {sorted(columns)}"

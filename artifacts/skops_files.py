@@ -75,7 +75,9 @@ def _check_sizes(data: bytes) -> None:
         raise InvalidInput(message)
     inflated_bytes = sum(member.file_size for member in members)
     if inflated_bytes > MAX_INFLATED_BYTES or sizes["schema.json"] > MAX_SCHEMA_BYTES:
-        message = f"the skops file would inflate to {inflated_bytes} bytes; at most {MAX_INFLATED_BYTES} are read"
+        message = (
+            f"the skops file would inflate to {inflated_bytes} bytes; at most {MAX_INFLATED_BYTES} are read"
+        )
         raise InvalidInput(message)
 
 

@@ -97,7 +97,9 @@ def test_an_absent_artifact_is_not_found(store: LocalArtifactStore) -> None:
     assert not store.has("0" * 64)
 
 
-@pytest.mark.parametrize("uri", ["s3://bucket/key", "file:///etc/passwd", "artifact:sha256:../x", "artifact:sha256:"])
+@pytest.mark.parametrize(
+    "uri", ["s3://bucket/key", "file:///etc/passwd", "artifact:sha256:../x", "artifact:sha256:"]
+)
 def test_a_foreign_uri_is_one_sentence(store: LocalArtifactStore, uri: str) -> None:
     """A URI chooses bytes only through the digest in it."""
     with pytest.raises(InvalidInput):
@@ -140,12 +142,12 @@ def test_the_leftovers_of_a_killed_writer_are_removed_and_a_living_ones_kept(
         assert writer.stdout is not None
         writer.stdout.readline()
         store.put(b"second")
-        assert ["writer"] == os.listdir(incoming)
+        assert ["writer"] == [path.name for path in incoming.iterdir()]
         writer.kill()
         writer.wait()
     store.put(b"third")
 
-    assert [] == os.listdir(incoming)
+    assert [] == list(incoming.iterdir())
 
 
 def test_a_full_disk_stores_nothing(tmp_path: Path) -> None:
@@ -157,7 +159,9 @@ def test_a_full_disk_stores_nothing(tmp_path: Path) -> None:
         "try: LocalArtifactStore(Path(sys.argv[1])).put(b'x' * 300_000)\n"
         "except StorageFull as error: print(error)\n"
     )
-    result = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
+    )
 
     assert "no room left for an artifact" in result.stdout
     assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -239,13 +243,17 @@ def test_a_classifier_of_more_predicts_its_class() -> None:
     assert tuple(float(list(named.classes_).index(label)) for label in named.predict(X)) == predict_rows(
         named, ["a", "b"], X.tolist()
     )
-    assert tuple(float(label) for label in numbered.predict(X)) == predict_rows(numbered, ["a", "b"], X.tolist())
+    assert tuple(float(label) for label in numbered.predict(X)) == predict_rows(
+        numbered, ["a", "b"], X.tolist()
+    )
 
 
 @pytest.mark.parametrize("kind", [catboost.CatBoostRegressor, catboost.CatBoostClassifier])
 def test_a_catboost_model_comes_back_as_cbm(kind: type[catboost.CatBoost]) -> None:
     """A classifier is a classifier again, although the file does not say its class."""
-    model = kind(iterations=5, verbose=0, allow_writing_files=False, thread_count=1).fit(X, [0.0, 0.0, 1.0, 1.0])
+    model = kind(iterations=5, verbose=0, allow_writing_files=False, thread_count=1).fit(
+        X, [0.0, 0.0, 1.0, 1.0]
+    )
     saved = save_model(model)
     again = load_model(saved.data, saved.format)
 
@@ -262,7 +270,9 @@ def test_an_onnx_classifier_predicts_what_its_origin_does(options: dict[str, obj
     again = load_model(saved.data, saved.format)
 
     assert ("onnx", "onnx") == (saved.format, saved.framework)
-    assert model.predict_proba(ROWS)[:, 1].tolist() == pytest.approx(predict_rows(again, ["a", "b"], ROWS), abs=1e-6)
+    assert model.predict_proba(ROWS)[:, 1].tolist() == pytest.approx(
+        predict_rows(again, ["a", "b"], ROWS), abs=1e-6
+    )
 
 
 def test_an_onnx_regressor_predicts_what_its_origin_does() -> None:
@@ -333,7 +343,9 @@ def test_a_zip_of_too_many_members_is_refused() -> None:
         load_model(crowd, "skops")
 
 
-@pytest.mark.parametrize("schema", [b"{}", b"[", b"[" * 100_000, b"\xff", b'{"protocol": 1, "__loader__": "X"}'])
+@pytest.mark.parametrize(
+    "schema", [b"{}", b"[", b"[" * 100_000, b"\xff", b'{"protocol": 1, "__loader__": "X"}']
+)
 def test_a_broken_skops_file_is_one_sentence(schema: bytes) -> None:
     """Whatever the library raises, it is the file that is broken."""
     with pytest.raises(InvalidInput, match="the skops file is broken"):
@@ -351,14 +363,19 @@ def test_a_type_that_is_not_trusted_is_named_when_loading_and_when_saving() -> N
         save_model(make_pipeline(FunctionTransformer(os.getenv), LinearRegression()))
 
 
-@pytest.mark.parametrize("name", ["sklearn.datasets.fetch_openml", "sklearn.utils.Bunch", "sklearn.tree.x.os.system"])
+@pytest.mark.parametrize(
+    "name", ["sklearn.datasets.fetch_openml", "sklearn.utils.Bunch", "sklearn.tree.x.os.system"]
+)
 def test_scikit_learn_names_that_are_no_models_are_not_trusted(name: str) -> None:
     """The list is of model classes, not of the whole package."""
     module, _, cls = name.rpartition(".")
-    schema = {"__class__": cls, "__module__": module, "__loader__": "ObjectNode", "protocol": 2, "__id__": 1}
-    nothing = {"__class__": "list", "__module__": "builtins", "__loader__": "ListNode", "content": [], "__id__": 2}
-    schema["content"] = {"__class__": "dict", "__module__": "builtins", "__loader__": "DictNode", "content": {}}
-    schema["content"] |= {"key_types": nothing, "__id__": 3}
+
+    def node(kind: str, loader: str, number: int) -> dict[str, object]:
+        return {"__class__": kind, "__module__": "builtins", "__loader__": loader, "__id__": number}
+
+    nothing = {**node("list", "ListNode", 2), "content": []}
+    content = {**node("dict", "DictNode", 3), "content": {}, "key_types": nothing}
+    schema = {**node(cls, "ObjectNode", 1), "__module__": module, "protocol": 2, "content": content}
     with pytest.raises(InvalidInput, match=f"types that are not trusted: {name}"):
         load_model(skops_with(schema=json.dumps(schema).encode()), "skops")
 
@@ -396,7 +413,9 @@ def test_predictions_that_are_not_one_number_a_row_are_refused(predicted: object
 
 def test_requests_come_back_as_they_were() -> None:
     """Numbers, text and missing values; NaN is a missing value."""
-    data = encode([{"sales": np.float64(2.5), "city": "Zürich\n", "rooms": 3}, {"sales": float("nan"), "city": None}])
+    data = encode(
+        [{"sales": np.float64(2.5), "city": "Zürich\n", "rooms": 3}, {"sales": float("nan"), "city": None}]
+    )
 
     assert [{"city": "Zürich\n", "rooms": 3.0, "sales": 2.5}, {"city": None, "sales": None}] == decode(data)
     assert data == encode(decode(data))

@@ -54,7 +54,13 @@ _HARMLESS = re.compile(
 )
 
 # Modules through which an environment variable is asked for on somebody else's behalf.
-_PASSING = ("/os.py", "<frozen os>", "/_collections_abc.py", "<frozen _collections_abc>", "/sandbox/attempts.py")
+_PASSING = (
+    "/os.py",
+    "<frozen os>",
+    "/_collections_abc.py",
+    "<frozen _collections_abc>",
+    "/sandbox/attempts.py",
+)
 
 
 def watch(report: Callable[[str], None]) -> None:
@@ -76,7 +82,8 @@ def watch(report: Callable[[str], None]) -> None:
                 note(attempt)
 
     sys.addaudithook(hook)
-    os.environ = _Environment(note)  # type: ignore[assignment]
+    # What Python shows of the environment; the C library's own is empty but for the server's thread counts.
+    setattr(os, "environ", _Environment(note))  # noqa: B010 (its type is private to Python)
 
 
 def _opening(arguments: tuple[object, ...], libraries: tuple[str, ...]) -> str | None:
@@ -87,7 +94,9 @@ def _opening(arguments: tuple[object, ...], libraries: tuple[str, ...]) -> str |
     name = os.path.normpath(os.fsdecode(path))
     if isinstance(flags, int) and flags & _WRITING:
         return None if name == os.devnull else f"write the file {name!r}"
-    if _HARMLESS.fullmatch(name) or any(name == folder or name.startswith(folder + "/") for folder in libraries):
+    if _HARMLESS.fullmatch(name) or any(
+        name == folder or name.startswith(folder + "/") for folder in libraries
+    ):
         return None
     return f"read the file {name!r}"
 

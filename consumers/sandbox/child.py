@@ -75,7 +75,10 @@ def _predict(order: dict[str, Any]) -> None:
     except DeedbookError as error:
         answer = meaning, _text(error)
     except BaseException as error:  # noqa: BLE001 (a model may raise anything at all)
-        answer = frames.EXCEPTION, type(error).__name__.encode("utf-8", "backslashreplace")[:100] + b": " + _text(error)
+        answer = (
+            frames.EXCEPTION,
+            type(error).__name__.encode("utf-8", "backslashreplace")[:100] + b": " + _text(error),
+        )
     _answer(*answer)
 
 

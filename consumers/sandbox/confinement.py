@@ -27,22 +27,29 @@ _CLONE_THREAD = 0x00010000
 # Refused with EPERM, so that a model's attempt ends as an exception with a reason. A list of what is
 # denied, not of what is allowed: numerical libraries use hundreds of harmless calls, and the folders,
 # users and namespaces around this layer don't depend on it.
-_DENIED_CALLS = """
-    socket socketpair execve execveat fork vfork
-    unshare setns mount umount2 pivot_root chroot fsopen fsconfig fsmount fspick open_tree move_mount mount_setattr
-    ptrace process_vm_readv process_vm_writev process_madvise kcmp pidfd_open pidfd_getfd pidfd_send_signal
-    tkill rt_sigqueueinfo rt_tgsigqueueinfo
-    creat truncate rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat mkdir mkdirat rmdir
-    mknod mknodat chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes utimensat futimesat
-    setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr name_to_handle_at open_by_handle_at
-    memfd_create memfd_secret shmget msgget semget mq_open
-    io_uring_setup io_uring_enter io_uring_register bpf perf_event_open userfaultfd fanotify_init
-    add_key request_key keyctl personality quotactl acct swapon swapoff reboot kexec_load kexec_file_load
-    init_module finit_module delete_module setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid
-    setgroups capset setpriority sched_setscheduler sched_setattr ioprio_set
-""".split()
+_DENIED_CALLS = {
+    "network": "socket socketpair",
+    "programs and processes": "execve execveat fork vfork",
+    "namespaces and mounts": "unshare setns mount umount2 pivot_root chroot fsopen fsconfig fsmount fspick"
+    " open_tree move_mount mount_setattr",
+    "other processes": "ptrace process_vm_readv process_vm_writev process_madvise kcmp pidfd_open pidfd_getfd"
+    " pidfd_send_signal tkill rt_sigqueueinfo rt_tgsigqueueinfo",
+    "changing files": "creat truncate rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat"
+    " mkdir mkdirat rmdir mknod mknodat",
+    "what is known of files": "chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes"
+    " utimensat futimesat setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr",
+    "files without names": "name_to_handle_at open_by_handle_at memfd_create memfd_secret",
+    "shared memory and queues": "shmget msgget semget mq_open",
+    "much of the kernel": "io_uring_setup io_uring_enter io_uring_register bpf perf_event_open userfaultfd"
+    " fanotify_init add_key request_key keyctl personality quotactl acct swapon swapoff reboot"
+    " kexec_load kexec_file_load init_module finit_module delete_module",
+    "other users and priorities": "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid"
+    " setgroups capset setpriority sched_setscheduler sched_setattr ioprio_set",
+}
 # Answered as if the kernel were older: the C library then uses a call that can be looked into.
 _UNKNOWN_CALLS = ("clone3", "openat2")
+# SECCOMP_RET_ERRNO with EPERM.
+_REFUSED = 0x00050000 | errno.EPERM
 _OPEN_FLAGS_ARGUMENT = {"open": 1, "openat": 2}
 
 
@@ -52,6 +59,7 @@ class Confinement:
 
     landlock: Any
     seccomp: Any
+    calls: Any
     user: int | None
     base_address_space_bytes: int
     missing: Mapping[str, str]
@@ -67,14 +75,15 @@ class Confinement:
             ("another user", self._change_user),
             ("no privileges", kernel.renounce_privileges),
             ("hidden memory", kernel.hide_memory),
-            ("limits", lambda: self._limit(cpu_seconds, memory_bytes, threads)),
+            ("memory limit", lambda: self._limit_memory(memory_bytes)),
+            ("limits", lambda: self._limit(cpu_seconds, threads)),
             ("seccomp", self._filter_calls),
         ):
             if name not in missing:
                 try:
                     step()
                 except (OSError, ValueError) as error:
-                    missing[name] = str(error)
+                    missing[name] = getattr(error, "strerror", None) or str(error)
         return missing
 
     def _restrict_files(self) -> None:
@@ -92,37 +101,29 @@ class Confinement:
         assert self.user is not None  # noqa: S101 (else the layer is among the missing)
         _become(self.user)
 
-    def _limit(self, cpu_seconds: int, memory_bytes: int, threads: int) -> None:
-        # One second more for the hard limit: the soft one says by its signal that it was the processor.
+    def _limit_memory(self, memory_bytes: int) -> None:
+        most = self.base_address_space_bytes + memory_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+    def _limit(self, cpu_seconds: int, threads: int) -> None:
         limits = {
+            # One second more for the hard limit: the soft one says by its signal that it was the processor.
             resource.RLIMIT_CPU: (cpu_seconds, cpu_seconds + 1),
             resource.RLIMIT_NOFILE: (_MAX_OPEN_FILES, _MAX_OPEN_FILES),
             resource.RLIMIT_FSIZE: (0, 0),
             resource.RLIMIT_CORE: (0, 0),
             # Counts the threads of all processes of the same user and user namespace, the server among them.
             resource.RLIMIT_NPROC: (threads + 1, threads + 1),
-            resource.RLIMIT_AS: (self.base_address_space_bytes + memory_bytes,) * 2,
         }
         for limit, values in limits.items():
             resource.setrlimit(limit, values)
 
     def _filter_calls(self) -> None:
-        """Deny the calls above, writing to named files, new processes, and signals to others."""
+        """Complete the filter with what only the child knows, and switch it on."""
         seccomp = self.seccomp
-        calls = seccomp.SyscallFilter(defaction=seccomp.ALLOW)
-        refuse = seccomp.ERRNO(errno.EPERM)
-        own = os.getpid()
-        for name in _DENIED_CALLS:
-            _add(calls, refuse, name)
-        for name in _UNKNOWN_CALLS:
-            _add(calls, seccomp.ERRNO(errno.ENOSYS), name)
-        _add(calls, refuse, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, _CLONE_THREAD, 0))
         for name in ("kill", "tgkill"):
-            _add(calls, refuse, name, seccomp.Arg(0, seccomp.NE, own))
-        for name, argument in _OPEN_FLAGS_ARGUMENT.items():
-            for flag in (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC):
-                _add(calls, refuse, name, seccomp.Arg(argument, seccomp.MASKED_EQ, flag, flag))
-        calls.load()
+            _add(self.calls, _REFUSED, name, seccomp.Arg(0, seccomp.NE, os.getpid()))
+        self.calls.load()
 
 
 def prepare(base_address_space_bytes: int, seccomp: Any | str) -> Confinement:  # noqa: ANN401 (pyseccomp)
@@ -134,7 +135,8 @@ def prepare(base_address_space_bytes: int, seccomp: Any | str) -> Confinement:  
         missing["seccomp"] = seccomp
     landlock = None if "Landlock" in missing else _landlock(missing)
     user = _other_user(missing)
-    return Confinement(landlock, seccomp, user, base_address_space_bytes, missing)
+    calls = None if "seccomp" in missing else _denied_calls(seccomp)
+    return Confinement(landlock, seccomp, calls, user, base_address_space_bytes, missing)
 
 
 def load_seccomp() -> Any | str:  # noqa: ANN401 (pyseccomp)
@@ -147,6 +149,20 @@ def load_seccomp() -> Any | str:  # noqa: ANN401 (pyseccomp)
         return "pyseccomp is not installed"
     except (RuntimeError, OSError):
         return "the system's libseccomp is not installed"
+
+
+def _denied_calls(seccomp: Any) -> Any:  # noqa: ANN401 (pyseccomp, its SyscallFilter)
+    """The filter: the calls above, new processes, and opening named files to write are refused."""
+    calls = seccomp.SyscallFilter(defaction=seccomp.ALLOW)
+    for name in " ".join(_DENIED_CALLS.values()).split():
+        _add(calls, _REFUSED, name)
+    for name in _UNKNOWN_CALLS:
+        _add(calls, seccomp.ERRNO(errno.ENOSYS), name)
+    _add(calls, _REFUSED, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, _CLONE_THREAD, 0))
+    for name, argument in _OPEN_FLAGS_ARGUMENT.items():
+        for flag in (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC):
+            _add(calls, _REFUSED, name, seccomp.Arg(argument, seccomp.MASKED_EQ, flag, flag))
+    return calls
 
 
 def _landlock(missing: dict[str, str]) -> Any:  # noqa: ANN401 (the landlockpy module)
@@ -177,7 +193,10 @@ def _other_user(missing: dict[str, str]) -> int | None:
         finally:
             os._exit(status)
     _, status = os.waitpid(child, 0)
-    reasons = {1: "another user can't read Python's libraries", 2: "this system does not let root change its user"}
+    reasons = {
+        1: "another user can't read Python's libraries",
+        2: "this system does not let root change its user",
+    }
     if status:
         missing["another user"] = reasons.get(os.waitstatus_to_exitcode(status), "trying it failed")
         return None

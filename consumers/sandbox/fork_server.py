@@ -44,7 +44,7 @@ class ForkServer:
         self._missing: Mapping[str, str] | None = None
         with far_end:
             command = [sys.executable, "-I", "-B", "-X", "utf8", "-m", "deedbook.consumers.sandbox.server"]
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 (this interpreter, and a module of ours)
                 [*command, str(far_end.fileno())],
                 env={},
                 cwd="/",
@@ -79,13 +79,19 @@ class ForkServer:
         self.missing_layers()
         (answer, answer_end), (printed, printed_end) = os.pipe(), os.pipe()
         with os.fdopen(answer, "rb", 0), os.fdopen(printed, "rb", 0):
-            # The children's ends are closed here once they are sent, or the pipes would never be at their end.
-            with os.fdopen(answer_end, "wb", 0), os.fdopen(printed_end, "wb", 0):
-                with _unchangeable(model) as model_file, _unchangeable(order) as order_file:
-                    job = {"kind": kind, "limits": asdict(limits)}
-                    self._send(job, [answer_end, printed_end, model_file, order_file])
+            # The child's ends are closed here once they are sent, or the pipes would never be at their end.
+            with (
+                os.fdopen(answer_end, "wb", 0),
+                os.fdopen(printed_end, "wb", 0),
+                _unchangeable(model) as model_file,
+                _unchangeable(order) as order_file,
+            ):
+                job = {"kind": kind, "limits": asdict(limits)}
+                self._send(job, [answer_end, printed_end, model_file, order_file])
             return self._collected(
-                _Written(answer, max_answer_bytes), _Written(printed, _MAX_PRINTED_BYTES, keep_last=True), limits
+                _Written(answer, max_answer_bytes),
+                _Written(printed, _MAX_PRINTED_BYTES, keep_last=True),
+                limits,
             )
 
     def close(self) -> None:
@@ -121,7 +127,9 @@ class ForkServer:
         report = self._received()
         printed.drain()
         alone = answer.drain()
-        return Ended(report["status"], report["timed_out"], answer.data, answer.oversized, printed.data, alone)
+        return Ended(
+            report["status"], report["timed_out"], answer.data, answer.oversized, printed.data, alone
+        )
 
     def _send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         try:

@@ -40,7 +40,7 @@ def unshare(flags: int) -> None:
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
-    """mount(2)."""
+    """Mount a source, or change what is mounted at the target."""
     texts = [text.encode() if text is not None else None for text in (source, target, kind, options)]
     _call("mount", texts[0], texts[1], texts[2], ctypes.c_ulong(flags), texts[3])
 

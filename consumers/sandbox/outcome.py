@@ -64,5 +64,9 @@ class Isolation:
 def printable(text: str, max_characters: int = 400) -> str:
     """Escape what a terminal would act on, and cut what is too long."""
     cut = text[:max_characters]
-    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in cut)
-    return escaped[:max_characters] + ("…" if len(text) > max_characters or len(escaped) > max_characters else "")
+    escaped = "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in cut
+    )
+    return escaped[:max_characters] + (
+        "…" if len(text) > max_characters or len(escaped) > max_characters else ""
+    )

@@ -61,7 +61,7 @@ class Sandbox:
                 self._server.close()
                 self._server = None
 
-    def predict(  # noqa: PLR0913 (a model is a file, a digest and a format; a replay is features and rows)
+    def predict(
         self,
         model: Path,
         sha256: str,
@@ -83,7 +83,9 @@ class Sandbox:
         if not rows:
             return Failure("malformed", "there are no rows to predict")
         if format not in allowed:
-            return Failure("format", f"the policy does not allow models in the format {printable(format, 40)}")
+            return Failure(
+                "format", f"the policy does not allow models in the format {printable(format, 40)}"
+            )
         data = self._verified(model, sha256, format)
         if isinstance(data, Failure):
             return data
@@ -117,7 +119,9 @@ class Sandbox:
             return Failure("memory", f"the artifact has more than {self._limits.model_bytes} bytes")
         digest = hashlib.sha256(data).hexdigest()
         if digest != sha256:
-            return Failure("digest", f"the artifact's digest is {digest}, not {printable(sha256, 64)} as recorded")
+            return Failure(
+                "digest", f"the artifact's digest is {digest}, not {printable(sha256, 64)} as recorded"
+            )
         try:
             check_format(data, checked_format(format))
         except InvalidInput as error:

@@ -26,12 +26,15 @@ _PROMISES = {
     "files": ("a model can't read other files or artifacts", ("own root", "Landlock", "another user")),
     "environment": (
         "a model can't read the worker's environment or memory",
-        ("own root", "own processes", "Landlock", "another user"),
+        ("own root", "own processes", "Landlock", "another user", "no privileges"),
     ),
     "writing": ("a model can't write files", ("own root", "Landlock", "seccomp", "limits")),
-    "signals": ("a model can't signal other processes", ("own processes", "Landlock", "seccomp", "another user")),
-    "memory": ("a model can't use more memory than its limit", ("limits",)),
-    "programs": ("a model leaves no process behind", ("own processes", "seccomp")),
+    "signals": (
+        "a model can't signal other processes",
+        ("own processes", "Landlock", "seccomp", "another user"),
+    ),
+    "memory": ("a model can't use more memory than its limit", ("memory limit",)),
+    "programs": ("a model leaves no process behind", ("own processes", "seccomp", "adopted orphans")),
 }
 _MAX_REPORT_BYTES = 65_536
 
@@ -63,7 +66,7 @@ def _promises(worked: Mapping[str, bool], missing: Mapping[str, str]) -> tuple[I
         lacking = [f"{layer}: {missing[layer]}" for layer in layers if layer in missing]
         how = ", ".join(held) or "by this system's own rules"
         if worked[name]:
-            how = "; ".join(lacking) or "the layers that should prevent it did not"
+            how = "; ".join(lacking + [f"{layer} alone does not prevent it" for layer in held])
         promises.append(Isolation(what, isolated=not worked[name], how=how))
     return tuple(promises)
 
@@ -86,7 +89,7 @@ class _Bait(contextlib.ExitStack):
         self._udp = self.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         self._udp.bind(("127.0.0.1", 0))
         for listener in (self._tcp, self._udp):
-            listener.setblocking(False)
+            listener.settimeout(0)
         folder = Path(self.enter_context(tempfile.TemporaryDirectory(prefix="deedbook-")))
         folder.chmod(0o777)
         (folder / "secret").write_bytes(b"secret")

@@ -25,9 +25,18 @@ if TYPE_CHECKING:
     from deedbook.consumers.sandbox.confinement import Confinement
 
 # Loaded once, if installed. Others that a model needs are loaded by its child.
-_WARM = """
-    numpy scipy.stats sklearn.pipeline sklearn.compose sklearn.ensemble sklearn.linear_model skops.io pandas joblib catboost
-""".split()
+_WARM = (
+    "numpy",
+    "pandas",
+    "scipy.stats",
+    "sklearn.compose",
+    "sklearn.ensemble",
+    "sklearn.linear_model",
+    "sklearn.pipeline",
+    "skops.io",
+    "joblib",
+    "catboost",
+)
 # One thread each: a child may start few, and a job's result must not depend on how many there are.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 _KILL_SECONDS = 10.0
@@ -117,8 +126,8 @@ def _serve(control: socket.socket, confinement: Confinement, own_processes: bool
             child.run(confinement, job, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
-        timed_out = not _ended(process, control, wake, job["limits"]["wall_seconds"])
-        status = _end_everybody(process, own_processes)
+        status, timed_out = _wait(process, control, wake, job["limits"]["wall_seconds"])
+        status = _end_everybody(process, status, own_processes)
         frames.send_message(control, {"status": status, "timed_out": timed_out})
 
 
@@ -133,31 +142,32 @@ def _wake_at_ended_children() -> int:
     return wake
 
 
-def _ended(process: int, control: socket.socket, wake: int, seconds: float) -> bool:
-    """Wait for the job's process, without reaping it; False if its time was up first.
+def _wait(process: int, control: socket.socket, wake: int, seconds: float) -> tuple[int | None, bool]:
+    """Wait for the job's process: its status if it ended, and whether its time was up.
 
     It also returns when the worker cancels the job or hangs up.
     """
     deadline = time.monotonic() + seconds
-    while os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+    while True:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return status, False
         remaining_seconds = deadline - time.monotonic()
         if remaining_seconds <= 0:
-            return False
+            return None, True
         readable, _, _ = select.select([control.fileno(), wake], [], [], remaining_seconds)
         if control.fileno() in readable:
-            return True
+            return None, False
         with contextlib.suppress(BlockingIOError):
             os.read(wake, 4096)
-    return True
 
 
-def _end_everybody(process: int, own_processes: bool) -> int:  # noqa: FBT001
+def _end_everybody(process: int, status: int | None, own_processes: bool) -> int:  # noqa: FBT001
     """Kill the job's process and all that descends from it; return the exit code, or minus the signal.
 
     Descendants whose own parent ended are children of this process, whatever session they are in.
     """
     deadline = time.monotonic() + _KILL_SECONDS
-    status = 0
     while True:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process, signal.SIGKILL)
@@ -167,9 +177,9 @@ def _end_everybody(process: int, own_processes: bool) -> int:  # noqa: FBT001
         try:
             reaped, reaped_status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return status
+            return os.waitstatus_to_exitcode(status or 0)
         if reaped == process:
-            status = os.waitstatus_to_exitcode(reaped_status)
+            status = reaped_status
         if reaped == 0:
             time.sleep(0.001)
         if time.monotonic() > deadline:

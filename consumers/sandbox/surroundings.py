@@ -81,7 +81,12 @@ def enter_library_root() -> str | None:
             _bind(f"/proc/self/fd/{descriptor}", base + path)
         kernel.make_root(base)
         Path("/tmp").mkdir(exist_ok=True)  # noqa: S108 (libraries look for it; nothing can be written there)
-        kernel.mount("none", "/", None, kernel.REMOUNT | kernel.BIND | kernel.READ_ONLY | kernel.NO_SETUID | kernel.NO_DEVICES)
+        kernel.mount(
+            "none",
+            "/",
+            None,
+            kernel.REMOUNT | kernel.BIND | kernel.READ_ONLY | kernel.NO_SETUID | kernel.NO_DEVICES,
+        )
     except OSError as error:
         with contextlib.suppress(OSError):
             kernel.unmount(base)
@@ -107,4 +112,6 @@ def _bind(source: str, target: str) -> None:
         return
     flags = os.statvfs(target).f_flag
     kept = flags & _KEPT_FLAGS | (kernel.RELATIVE_TIMES if flags & _STATVFS_RELATIVE_TIMES else 0)
-    kernel.mount("none", target, None, kernel.REMOUNT | kernel.BIND | kernel.READ_ONLY | kernel.NO_SETUID | kept)
+    kernel.mount(
+        "none", target, None, kernel.REMOUNT | kernel.BIND | kernel.READ_ONLY | kernel.NO_SETUID | kept
+    )
