@@ -220,12 +220,14 @@ def _content_hash(body: bytes) -> str:
 
 
 def _heads(name: str, records: list[Record], batch: pa.RecordBatch) -> list[Event]:
+    found = _training_heads(records, batch) if name == "TrainingLogged" else _chunk_heads(batch)
+    heads: list[tuple[TrainingHead | ChunkHead, str]] = [(head, head.training_id) for head in found]
     envelope = zip(
         records,
         batch.column("event_id").to_pylist(),
         batch.column("occurred_at").cast(pa.int64()).to_pylist(),
         batch.column("actor").to_pylist(),
-        _training_heads(records, batch) if name == "TrainingLogged" else _chunk_heads(batch),
+        heads,
         strict=True,
     )
     return [
@@ -238,11 +240,11 @@ def _heads(name: str, records: list[Record], batch: pa.RecordBatch) -> list[Even
             event_id,
             occurred_at,
             actor,
-            head.training_id,
+            subject,
             _digest(record.value),
             head,
         )
-        for record, event_id, occurred_at, actor, head in envelope
+        for record, event_id, occurred_at, actor, (head, subject) in envelope
     ]
 
 

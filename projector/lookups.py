@@ -139,7 +139,12 @@ class StoredSource:
             "actor, position from base.request_set where model = ? order by position",
             [model],
         ).fetchall()
-        return [RequestSetRow(*row[:2], tuple(row[2].items()), *row[3:]) for row in rows]
+        return [
+            RequestSetRow(
+                row[0], row[1], tuple(row[2].items()), row[3], row[4], row[5], row[6], row[7], row[8]
+            )
+            for row in rows
+        ]
 
     def binding(self, service: str, environment: str, release: str) -> BindingState | None:
         """Return what a release is bound to."""

@@ -47,7 +47,7 @@ class Projection:
             self._lock.acquire(timeout=self._timeout_seconds)
         except Timeout:
             raise ProjectionBusy(
-                f"another process has used {self.path.name} for {self._timeout_seconds:.0f} s without a pause; try again"
+                f"other processes have used {self.path.name} for {self._timeout_seconds:.0f} s; try again"
             ) from None
         try:
             yield

@@ -37,12 +37,12 @@ def state_hash(connection: duckdb.DuckDBPyConnection) -> str:
 
 def table_hash(connection: duckdb.DuckDBPyConnection, table: str) -> str:
     """Return the number of a table's rows and the sum of their MD5s: equal for equal rows in any order."""
-    rows = _NAMES_RESOLVED.get(table, f"select * from base.{table}")  # noqa: S608 - own names
+    rows = _NAMES_RESOLVED.get(table, f"select * from base.{table}")
     columns = [name for name, *_ in connection.execute(f"describe {rows}").fetchall()]
     # A null and an empty text differ; the separator cannot come from a number or an id.
     texts = ", ".join(f"coalesce({name}::varchar, chr(1))" for name in columns)
     found = connection.execute(
-        f"select count(*), sum(md5_number_lower(concat_ws(chr(31), {texts}))::hugeint), "  # noqa: S608 - own names
+        f"select count(*), sum(md5_number_lower(concat_ws(chr(31), {texts}))::hugeint), "
         f"sum(md5_number_upper(concat_ws(chr(31), {texts}))::hugeint) from ({rows})"
     ).fetchone()
     return " ".join(str(value or 0) for value in found or ())

@@ -103,9 +103,10 @@ def write_quarantine(
 ) -> None:
     """Keep what could not be decoded, as it came."""
     for record, reason in quarantined:
-        headers = {name: value for name, value in record.headers}
+        headers = dict(record.headers)
         connection.execute(
-            "insert into base.quarantine values (?, ?, ?, ?, ?, ?, map_from_entries(?::struct(k varchar, v blob)[]), ?)",
+            "insert into base.quarantine "
+            "values (?, ?, ?, ?, ?, ?, map_from_entries(?::struct(k varchar, v blob)[]), ?)",
             [
                 record.topic,
                 record.partition,
@@ -175,7 +176,7 @@ def _delete(
     keys = pa.table({name: pa.array([getattr(row, name) for row in rows], types[name]) for name in key})
     connection.register("gone", keys)
     matching = " and ".join(f"t.{name} = gone.{name}" for name in key)
-    connection.execute(f"delete from base.{table} t using gone where {matching}")  # noqa: S608 - own names
+    connection.execute(f"delete from base.{table} t using gone where {matching}")
     connection.unregister("gone")
 
 
@@ -206,7 +207,7 @@ def _write_intervals(  # noqa: PLR0917 - one table's rows
         connection.register("closing", pa.table(columns))
         matching = " and ".join(f"t.{name} = closing.{name}" for name in key)
         connection.execute(
-            f"update base.{table} t set to_position = closing.until from closing "  # noqa: S608 - own names
+            f"update base.{table} t set to_position = closing.until from closing "
             f"where {matching} and t.to_position is null"
         )
         connection.unregister("closing")
@@ -229,7 +230,7 @@ def _insert(
     connection.register("incoming", pa.table(dict(zip(names, columns, strict=True))))
     listed = ", ".join(names)
     select = ", ".join(_MODELS_AS_STRUCTS if name == "models" else name for name in names)
-    connection.execute(f"insert into base.{table} ({listed}) select {select} from incoming")  # noqa: S608 - own names
+    connection.execute(f"insert into base.{table} ({listed}) select {select} from incoming")
     connection.unregister("incoming")
 
 
@@ -253,19 +254,19 @@ def _write_amendment(connection: duckdb.DuckDBPyConnection, row: AmendmentRow, t
         case "metric":
             where = [row.training_key, *terms.keys([row.name, row.slice])]
             matching = "training_key = ? and name_key = ? and slice_key = ?"
-            (old_number,) = _one(connection, f"select value from base.metric where {matching}", where)  # noqa: S608
-            connection.execute(f"update base.metric set value = ? where {matching}", [row.number, *where])  # noqa: S608
+            (old_number,) = _one(connection, f"select value from base.metric where {matching}", where)
+            connection.execute(f"update base.metric set value = ? where {matching}", [row.number, *where])
         case "parameter":
-            where = [row.training_key, row.name]
+            where_name = [row.training_key, row.name]
             matching = "training_key = ? and name = ?"
             old_text, old_number = _one(
                 connection,
-                f"select text, number from base.parameter where {matching}",  # noqa: S608 - own names
-                where,
+                f"select text, number from base.parameter where {matching}",
+                where_name,
             )
             connection.execute(
-                f"update base.parameter set text = ?, number = ? where {matching}",  # noqa: S608 - own names
-                [row.text, row.number, *where],
+                f"update base.parameter set text = ?, number = ? where {matching}",
+                [row.text, row.number, *where_name],
             )
             _put_in_map(connection, "parameters", row)
         case _:
@@ -281,7 +282,7 @@ def _write_amendment(connection: duckdb.DuckDBPyConnection, row: AmendmentRow, t
 
 def _put_in_map(connection: duckdb.DuckDBPyConnection, column: str, row: AmendmentRow) -> None:
     connection.execute(
-        f"update base.training set {column} = map_concat({column}, map([?], [?])) where key = ?",  # noqa: S608
+        f"update base.training set {column} = map_concat({column}, map([?], [?])) where key = ?",
         [row.name, row.text, row.training_key],
     )
 

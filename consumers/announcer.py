@@ -1,0 +1,244 @@
+"""The announcer: turns what the fold accepted into work orders and news of deployments.
+
+At least once: ids are derived from what they announce, so saying a thing twice is harmless. It keeps
+nothing of its own: where it was is written in the last records of the topics it writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from deedbook.events import facts
+from deedbook.events.errors import InvalidInput
+from deedbook.events.ids import derived_id
+from deedbook.projector.orders import NO_VALIDATOR, due_requests, orders_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import duckdb
+
+    from deedbook.events.codec import Codec
+    from deedbook.events.log import Log, NewRecord
+    from deedbook.projector.orders import Order
+
+# The highest registry position announced so far, in each record of an output topic.
+SOURCE_POSITION = "ce_sourceposition"
+ACTOR = "deedbook announcer"
+_BATCH = 200
+
+_DECIDED_COLUMNS = (
+    "requested_at_position",
+    "event_id",
+    "decision",
+    "reason",
+    "deployment_id",
+    "service",
+    "environment",
+    "release",
+    "git_sha",
+    "previous",
+    "models",
+)
+# An activation is news of the deployment it makes current again, after the release that was.
+_DECIDED = """
+with decided as (
+    select e.position, e.event_id, e.decision, e.reason, e.position as deployment_position, null as before
+    from base.event e where e.topic = 'registry' and e.type = 'DeploymentRequested' and e.decision <> 'ignored'
+    union all
+    select e.position, e.event_id, e.decision, e.reason, c.deployment_position, p.release
+    from base.event e
+    join base.current_release c on c.from_position = e.position
+    left join base.current_release p
+      on p.service = c.service and p.environment = c.environment and p.to_position = c.from_position
+    where e.topic = 'registry' and e.type = 'ReleaseActivated' and e.decision = 'accepted'
+)
+select
+    e.position, e.event_id, e.decision, e.reason, d.deployment_id, d.service, d.environment, d.release,
+    d.git_sha, coalesce(e.before, d.previous), d.models
+from decided e join base.deployment d on d.position = e.deployment_position
+where e.position > ? order by e.position
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a work order may go unanswered, and how often it is announced before a verdict says so."""
+
+    seconds: float = 3600.0
+    attempts: int = 3
+
+
+class Announcer:
+    """Announces validations that are due and deployments that were decided."""
+
+    def __init__(
+        self, log: Log, codec: Codec, *, clock: Callable[[], int], patience: Patience | None = None
+    ) -> None:
+        self._log = log
+        self._codec = codec
+        self._clock = clock
+        self._patience = patience or Patience()
+
+    def announce(self, connection: duckdb.DuckDBPyConnection) -> int:
+        """Append what is not announced yet, as of the state in ``connection``; return how many records."""
+        return self._new_orders(connection) + self._overdue_orders(connection) + self._deployments(connection)
+
+    def _new_orders(self, connection: duckdb.DuckDBPyConnection) -> int:
+        announced = self._tail(facts.VALIDATIONS)
+        count = 0
+        while requests := due_requests(connection, after_position=announced, limit=_BATCH):
+            announced = requests[-1].requested_at_position
+            for order in orders_of(connection, requests):
+                self._order(order, attempt=1, upto=order.request.requested_at_position)
+            count += len(requests)
+        return count
+
+    def _overdue_orders(self, connection: duckdb.DuckDBPyConnection) -> int:
+        """Announce again what nobody answered; after the last attempt, say so in a verdict."""
+        patience = int(self._patience.seconds * 1_000_000)
+        overdue = due_requests(connection, recorded_before=self._clock() - patience, limit=_BATCH)
+        if not overdue:
+            return 0
+        tail = self._tail(facts.VALIDATIONS)
+        attempts, recent = self._attempts_since(overdue[0].recorded_at, self._clock() - patience)
+        count = 0
+        for order in orders_of(connection, overdue):
+            request = (order.request.training_id, order.request.requested_at_position)
+            attempt = attempts.get(request, 0)
+            if request in recent:
+                continue
+            if attempt < self._patience.attempts:
+                self._order(order, attempt=attempt + 1, upto=tail)
+            else:
+                self._give_up(order, f"no validator answered {attempt} requests for a verdict")
+            count += 1
+        return count
+
+    def _attempts_since(
+        self, recorded_at: int, recent_from: int
+    ) -> tuple[dict[tuple[str, int], int], set[tuple[str, int]]]:
+        """Return how often each order was announced since a time, and which ones were just now."""
+        attempts: dict[tuple[str, int], int] = {}
+        recent = set()
+        for partition in range(self._log.partitions(facts.VALIDATIONS)):
+            position = first_position_since(self._log, facts.VALIDATIONS, recorded_at, partition)
+            while records := self._log.read(facts.VALIDATIONS, partition, position, max_records=_BATCH):
+                position = records[-1].position + 1
+                for record in records:
+                    fact = self._codec.decode(record)
+                    if isinstance(fact, facts.ValidationRequested):
+                        request = (fact.training.training_id, fact.requested_at_position)
+                        attempts[request] = max(fact.attempt, attempts.get(request, 0))
+                        if record.recorded_at >= recent_from:
+                            recent.add(request)
+        return attempts, recent
+
+    def _order(self, order: Order, *, attempt: int, upto: int) -> None:
+        """Append a work order; one too large for the log is cut to the baseline its policy needs."""
+        request = order.request
+        fact = facts.ValidationRequested(
+            event_id=derived_id(
+                "order", request.training_id, str(request.requested_at_position), str(attempt)
+            ),
+            occurred_at=self._clock(),
+            actor=ACTOR,
+            training=order.training,
+            requested_at_position=request.requested_at_position,
+            policy=order.policy,
+            baselines=order.baselines,
+            requests=order.requests,
+            attempt=attempt,
+        )
+        needed = tuple(b for b in order.baselines if b.training.training_id == order.baseline_training_id)[:1]
+        for candidate in (fact, replace(fact, baselines=needed)):
+            try:
+                record = self._codec.encode(candidate)
+            except InvalidInput:
+                continue
+            self._log.append(facts.VALIDATIONS, [_with_source(record, upto)])
+            return
+        self._give_up(order, "the training and its baseline together are too large for a work order")
+
+    def _give_up(self, order: Order, reason: str) -> None:
+        request = order.request
+        verdict_id = derived_id("unanswered", request.training_id, str(request.requested_at_position))
+        fact = facts.VerdictIssued(
+            event_id=derived_id("event", verdict_id),
+            occurred_at=self._clock(),
+            actor=ACTOR,
+            verdict_id=verdict_id,
+            training_id=request.training_id,
+            requested_at_position=request.requested_at_position,
+            policy_version=order.policy.version,
+            outcome=facts.Outcome.ERROR,
+            validator_version=NO_VALIDATOR,
+            baseline_training_id=order.baseline_training_id,
+            checks=tuple(
+                facts.CheckResult(check=spec.check, outcome=facts.Outcome.ERROR, reason=reason)
+                for spec in order.policy.checks
+            ),
+        )
+        self._log.append(facts.REGISTRY, [self._codec.encode(fact)])
+
+    def _deployments(self, connection: duckdb.DuckDBPyConnection) -> int:
+        rows = connection.execute(_DECIDED, [self._tail(facts.DEPLOYMENTS)]).fetchall()
+        for row in rows:
+            fact = self._news(connection, dict(zip(_DECIDED_COLUMNS, row, strict=True)))
+            self._log.append(facts.DEPLOYMENTS, [_with_source(self._codec.encode(fact), row[0])])
+        return len(rows)
+
+    def _news(self, connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> facts.Fact:
+        """Return what the hosts of a service are told; an activated release is told like a new one."""
+        models = row.pop("models")
+        told = {
+            **row,
+            "event_id": derived_id("news", row["event_id"]),
+            "occurred_at": self._clock(),
+            "actor": ACTOR,
+        }
+        decision, reason = told.pop("decision"), told.pop("reason")
+        git_sha, previous = told.pop("git_sha"), told.pop("previous")
+        if decision == "rejected":
+            return facts.DeploymentRejected(**told, reason=reason)
+        deployed = tuple(_deployed(connection, model["model"], model["training_id"]) for model in models)
+        return facts.DeploymentCreated(**told, git_sha=git_sha, previous=previous, models=deployed)
+
+    def _tail(self, topic: str) -> int:
+        """Return the highest registry position announced on a topic, or -1."""
+        found = -1
+        for partition in range(self._log.partitions(topic)):
+            end = self._log.end(topic, partition)
+            for record in self._log.read(topic, partition, end - 1, max_records=1) if end else ():
+                found = max(found, int(dict(record.headers).get(SOURCE_POSITION, b"-1")))
+        return found
+
+
+def first_position_since(log: Log, topic: str, recorded_at: int, partition: int = 0) -> int:
+    """Return the first position of a topic recorded at or after a time (microseconds), by bisection."""
+    low, high = 0, log.end(topic, partition)
+    while low < high:
+        middle = (low + high) // 2
+        records = log.read(topic, partition, middle, max_records=1)
+        if records and records[0].recorded_at < recorded_at:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _deployed(connection: duckdb.DuckDBPyConnection, model: str, training_id: str) -> facts.DeployedModel:
+    row = connection.execute(
+        "select version, artifact_uri, artifact_sha256, artifact_size_bytes, artifact_format "
+        "from base.training where training_id = ?",
+        [training_id],
+    ).fetchone()
+    if row is None:
+        return facts.DeployedModel(model=model, training_id=training_id)
+    artifact = facts.Artifact(uri=row[1], sha256=row[2], size_bytes=row[3], format=row[4])
+    return facts.DeployedModel(model=model, training_id=training_id, version=row[0], artifact=artifact)
+
+
+def _with_source(record: NewRecord, position: int) -> NewRecord:
+    return replace(record, headers=(*record.headers, (SOURCE_POSITION, str(position).encode())))

@@ -1,0 +1,232 @@
+"""What waits for a verdict, and all that a validator must be told to reach one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from deedbook.events.facts import (
+    Artifact,
+    Baseline,
+    BaselineRole,
+    Coefficient,
+    Direction,
+    Feature,
+    Metric,
+    Parameter,
+    Policy,
+    RequestSet,
+    Tag,
+    Training,
+)
+from deedbook.projector.lookups import policy_from_json
+from deedbook.projector.view import default_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import duckdb
+
+# What the announcer calls itself in a verdict that says nobody judged.
+NO_VALIDATOR = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A validation that is due: its position and time on the log, and whom it is about."""
+
+    training_id: str
+    requested_at_position: int
+    recorded_at: int
+    model: str
+    policy_version: int
+    baselines: tuple[tuple[BaselineRole, str], ...]
+    requests_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A complete work order, short of the envelope."""
+
+    request: Request
+    training: Training
+    policy: Policy
+    baselines: tuple[Baseline, ...]
+    requests: tuple[RequestSet, ...]
+
+    @property
+    def baseline_training_id(self) -> str:
+        """The training that the policy compares with, or nothing."""
+        role = self.policy.baseline
+        wanted = BaselineRole.LAST_DEPLOYABLE if role is BaselineRole.UNSPECIFIED else role
+        return next((b.training.training_id for b in self.baselines if b.role is wanted), "")
+
+
+def due_requests(
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    after_position: int = -1,
+    recorded_before: int | None = None,
+    limit: int,
+) -> list[Request]:
+    """Return the validations without a verdict, oldest first; times are microseconds."""
+    rows = connection.execute(
+        "select t.training_id, r.requested_at_position, e.recorded_at, t.model, r.policy_version, "
+        "r.last_trained, r.last_deployable, r.live, r.requests_id "
+        "from base.request r join base.training t on t.key = r.training_key "
+        "join base.event e on e.topic = 'registry' and e.position = r.requested_at_position "
+        "where r.closed_position is null and r.requested_at_position > ? and e.recorded_at < ? "
+        "order by r.requested_at_position limit ?",
+        [after_position, (1 << 62) if recorded_before is None else recorded_before, limit],
+    ).fetchall()
+    return [Request(row[0], row[1], row[2], row[3], row[4], _roles(row[5:8]), row[8]) for row in rows]
+
+
+def unanswered(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], int]:
+    """Return the requests a validator may still answer, and when each was recorded (microseconds).
+
+    These are the open ones, and those of which the announcer said that no validator answered.
+    """
+    rows = connection.execute(
+        "select t.training_id, r.requested_at_position, e.recorded_at "
+        "from base.request r join base.training t on t.key = r.training_key "
+        "join base.event e on e.topic = 'registry' and e.position = r.requested_at_position "
+        "where r.closed_position is null or (r.requested_at_position, r.training_key) in ("
+        "  select v.requested_at_position, v.training_key from base.verdict v "
+        "  where v.position = r.closed_position and v.validator_version = ?) "
+        "qualify row_number() over (partition by t.key order by r.requested_at_position desc) = 1",
+        [NO_VALIDATOR],
+    ).fetchall()
+    return {(training_id, position): recorded_at for training_id, position, recorded_at in rows}
+
+
+def orders_of(connection: duckdb.DuckDBPyConnection, requests: Sequence[Request]) -> list[Order]:
+    """Return the work orders of these requests, with every training in them as it is now."""
+    ids = {request.training_id for request in requests}
+    ids |= {training_id for request in requests for _, training_id in request.baselines}
+    trainings = trainings_by_id(connection, ids)
+    policies = {key: _policy(connection, *key) for key in {(r.model, r.policy_version) for r in requests}}
+    sets = _request_sets(connection, {r.requests_id for r in requests if r.requests_id})
+    return [
+        Order(
+            request=request,
+            training=trainings[request.training_id],
+            policy=policies[request.model, request.policy_version],
+            baselines=tuple(Baseline(role=role, training=trainings[id_]) for role, id_ in request.baselines),
+            requests=(sets[request.requests_id],) if request.requests_id else (),
+        )
+        for request in requests
+    ]
+
+
+def trainings_by_id(
+    connection: duckdb.DuckDBPyConnection, training_ids: Iterable[str]
+) -> dict[str, Training]:
+    """Return whole trainings, with the values they have after all amendments."""
+    wanted = pa.table({"id": pa.array(sorted(set(training_ids)), pa.string())})
+    connection.register("wanted_trainings", wanted)
+    heads = connection.execute(
+        "select t.key, t.training_id, t.model, t.model_type, t.framework, t.artifact_uri, t.artifact_sha256, "
+        "t.artifact_size_bytes, t.artifact_format, t.features, t.coefficients, t.tags, t.git_sha, "
+        "t.data_fingerprint, t.created_at, t.started_at, t.finished_at "
+        "from base.training t semi join wanted_trainings w on w.id = t.training_id"
+    ).fetchall()
+    connection.unregister("wanted_trainings")
+    keys = [head[0] for head in heads]
+    metrics = _metrics(connection, keys)
+    parameters = _parameters(connection, keys)
+    return {
+        head[1]: Training(
+            training_id=head[1],
+            model=head[2],
+            model_type=head[3],
+            framework=head[4],
+            artifact=Artifact(uri=head[5], sha256=head[6], size_bytes=head[7], format=head[8]),
+            features=tuple(Feature(**feature) for feature in head[9]),
+            coefficients=tuple(Coefficient(**coefficient) for coefficient in head[10]),
+            tags=tuple(Tag(name=name, text=text) for name, text in head[11].items()),
+            parameters=parameters.get(head[0], ()),
+            metrics=metrics.get(head[0], ()),
+            **dict(zip(("git_sha", "data_fingerprint"), head[12:14], strict=True)),
+            **dict(zip(("created_at", "started_at", "finished_at"), head[14:], strict=True)),
+        )
+        for head in heads
+    }
+
+
+def _metrics(connection: duckdb.DuckDBPyConnection, keys: list[int]) -> dict[int, tuple[Metric, ...]]:
+    rows = _of_trainings(
+        connection,
+        keys,
+        "select m.training_key, n.term, m.value, s.term, coalesce(d.direction, 'unspecified'), coalesce(d.unit, '') "
+        "from base.metric m join base.training t on t.key = m.training_key "
+        "join base.term n on n.term_key = m.name_key join base.term s on s.term_key = m.slice_key "
+        "left join base.metric_definition d on d.model = t.model and d.name = n.term",
+        "m.training_key",
+    )
+    found: dict[int, list[Metric]] = {}
+    for key, name, value, slice_, direction, unit in rows:
+        metric = Metric(name=name, value=value, slice=slice_, direction=Direction(direction), unit=unit)
+        found.setdefault(key, []).append(metric)
+    return {key: tuple(metrics) for key, metrics in found.items()}
+
+
+def _parameters(connection: duckdb.DuckDBPyConnection, keys: list[int]) -> dict[int, tuple[Parameter, ...]]:
+    rows = _of_trainings(
+        connection, keys, "select training_key, name, text, number from base.parameter", "training_key"
+    )
+    found: dict[int, list[Parameter]] = {}
+    for key, name, text, number in rows:
+        found.setdefault(key, []).append(Parameter(name=name, text=text, number=number))
+    return {key: tuple(parameters) for key, parameters in found.items()}
+
+
+def _of_trainings(
+    connection: duckdb.DuckDBPyConnection, keys: list[int], sql: str, column: str
+) -> list[tuple[Any, ...]]:
+    if not keys:
+        return []
+    connection.register("wanted_keys", pa.table({"key": pa.array(keys, pa.int64())}))
+    # The bounds let sorted columns skip what the join would read.
+    where = (
+        f"where {column} in (select key from wanted_keys) and {column} between {min(keys)} and {max(keys)}"
+    )
+    rows = connection.execute(f"{sql} {where}").fetchall()
+    connection.unregister("wanted_keys")
+    return rows
+
+
+def _policy(connection: duckdb.DuckDBPyConnection, model: str, version: int) -> Policy:
+    if version == 0:
+        return default_policy(model)
+    row = connection.execute(
+        "select policy from base.policy where model = ? and version = ?", [model, version]
+    ).fetchone()
+    if row is None:
+        raise LookupError(f"no policy version {version} of {model}")
+    return policy_from_json(row[0])
+
+
+def _request_sets(connection: duckdb.DuckDBPyConnection, ids: set[str]) -> dict[str, RequestSet]:
+    rows = connection.execute(
+        "select requests_id, model, parameters, artifact_uri, artifact_sha256, artifact_size_bytes, count "
+        "from base.request_set where requests_id in (select unnest(?))",
+        [sorted(ids)],
+    ).fetchall()
+    return {
+        row[0]: RequestSet(
+            requests_id=row[0],
+            model=row[1],
+            parameters=tuple(Parameter(name=name, text=text) for name, text in row[2].items()),
+            artifact=Artifact(uri=row[3], sha256=row[4], size_bytes=row[5]),
+            count=row[6],
+        )
+        for row in rows
+    }
+
+
+def _roles(ids: Sequence[str]) -> tuple[tuple[BaselineRole, str], ...]:
+    roles = (BaselineRole.LAST_TRAINED, BaselineRole.LAST_DEPLOYABLE, BaselineRole.LIVE)
+    return tuple((role, id_) for role, id_ in zip(roles, ids, strict=True) if id_)
