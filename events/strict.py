@@ -126,6 +126,8 @@ class _Walk:
             if byte < 0x80:
                 break
             shift += 7
+            if shift > 63:  # a longer one is not read to its end, however far that is
+                raise Undecodable("an integer in the event is longer than it needs to be")
         if raw >> 64 or (byte == 0 and shift):
             raise Undecodable("an integer in the event is longer than it needs to be")
         return (raw >> 1) ^ -(raw & 1), at
