@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from deedbook.events.codec import Codec
     from deedbook.events.log import Log, NewRecord
-    from deedbook.projector.orders import Order
+    from deedbook.projector.orders import Order, Request
 
 # The highest registry position announced so far, in each record of an output topic.
 SOURCE_POSITION = "ce_sourceposition"
@@ -83,7 +83,28 @@ class Announcer:
 
     def announce(self, connection: duckdb.DuckDBPyConnection) -> int:
         """Append what is not announced yet, as of the state in ``connection``; return how many records."""
-        return self._new_orders(connection) + self._overdue_orders(connection) + self._deployments(connection)
+        return self._new_orders(connection) + self._deployments(connection)
+
+    def remind(self, connection: duckdb.DuckDBPyConnection) -> int:
+        """Announce again what nobody answered in time; after the last attempt, say so in a verdict."""
+        late = self._clock() - int(self._patience.seconds * 1_000_000)
+        overdue = due_requests(connection, recorded_before=late, limit=_BATCH)
+        if not overdue:
+            return 0
+        announced = self._announced_since(overdue[0].recorded_at)
+        tail = self._tail(facts.VALIDATIONS)
+        count = 0
+        while overdue:
+            for order in orders_of(connection, [r for r in overdue if self._last(r, announced)[1] < late]):
+                attempts, _ = self._last(order.request, announced)
+                if attempts < self._patience.attempts:
+                    self._order(order, attempt=attempts + 1, upto=tail)
+                else:
+                    self._give_up(order, f"no validator answered {attempts} requests for a verdict")
+                count += 1
+            after = overdue[-1].requested_at_position
+            overdue = due_requests(connection, after_position=after, recorded_before=late, limit=_BATCH)
+        return count
 
     def _new_orders(self, connection: duckdb.DuckDBPyConnection) -> int:
         announced = self._tail(facts.VALIDATIONS)
@@ -95,45 +116,24 @@ class Announcer:
             count += len(requests)
         return count
 
-    def _overdue_orders(self, connection: duckdb.DuckDBPyConnection) -> int:
-        """Announce again what nobody answered; after the last attempt, say so in a verdict."""
-        patience = int(self._patience.seconds * 1_000_000)
-        overdue = due_requests(connection, recorded_before=self._clock() - patience, limit=_BATCH)
-        if not overdue:
-            return 0
-        tail = self._tail(facts.VALIDATIONS)
-        attempts, recent = self._attempts_since(overdue[0].recorded_at, self._clock() - patience)
-        count = 0
-        for order in orders_of(connection, overdue):
-            request = (order.request.training_id, order.request.requested_at_position)
-            attempt = attempts.get(request, 0)
-            if request in recent:
-                continue
-            if attempt < self._patience.attempts:
-                self._order(order, attempt=attempt + 1, upto=tail)
-            else:
-                self._give_up(order, f"no validator answered {attempt} requests for a verdict")
-            count += 1
-        return count
-
-    def _attempts_since(
-        self, recorded_at: int, recent_from: int
-    ) -> tuple[dict[tuple[str, int], int], set[tuple[str, int]]]:
-        """Return how often each order was announced since a time, and which ones were just now."""
-        attempts: dict[tuple[str, int], int] = {}
-        recent = set()
+    def _announced_since(self, recorded_at: int) -> dict[str, int]:
+        """Return the ids of the orders announced since a time, and when each was recorded."""
+        announced: dict[str, int] = {}
         for partition in range(self._log.partitions(facts.VALIDATIONS)):
             position = first_position_since(self._log, facts.VALIDATIONS, recorded_at, partition)
             while records := self._log.read(facts.VALIDATIONS, partition, position, max_records=_BATCH):
                 position = records[-1].position + 1
                 for record in records:
-                    fact = self._codec.decode(record)
-                    if isinstance(fact, facts.ValidationRequested):
-                        request = (fact.training.training_id, fact.requested_at_position)
-                        attempts[request] = max(fact.attempt, attempts.get(request, 0))
-                        if record.recorded_at >= recent_from:
-                            recent.add(request)
-        return attempts, recent
+                    event_id = dict(record.headers).get("ce_id", b"").decode("utf-8", "replace")
+                    announced[event_id] = record.recorded_at
+        return announced
+
+    def _last(self, request: Request, announced: dict[str, int]) -> tuple[int, int]:
+        """Return how often a request was announced, and when last."""
+        for attempt in range(self._patience.attempts, 0, -1):
+            if (recorded_at := announced.get(_order_id(request, attempt))) is not None:
+                return attempt, recorded_at
+        return 0, -1
 
     def _order(self, order: Order, *, attempt: int, upto: int) -> None:
         """Append a work order; one too large for the log is cut to the baseline its policy needs."""
@@ -213,6 +213,10 @@ class Announcer:
             for record in self._log.read(topic, partition, end - 1, max_records=1) if end else ():
                 found = max(found, int(dict(record.headers).get(SOURCE_POSITION, b"-1")))
         return found
+
+
+def _order_id(request: Request, attempt: int) -> str:
+    return derived_id("order", request.training_id, str(request.requested_at_position), str(attempt))
 
 
 def first_position_since(log: Log, topic: str, recorded_at: int, partition: int = 0) -> int:
