@@ -39,13 +39,13 @@ def run(confinement: Confinement, job: dict[str, Any], descriptors: list[int]) -
         os.setsid()
         _arrange(descriptors)
         limits = job["limits"]
-        missing = confinement.apply(limits["cpu_seconds"], limits["memory_bytes"], limits["threads"])
+        confinement.apply(limits["cpu_seconds"], limits["memory_bytes"], limits["threads"])
         with contextlib.suppress(OSError):
             kernel.die_with_parent(signal.SIGKILL)
         with os.fdopen(ORDER, "rb") as file:
             order = json.load(file)
         if job["kind"] == "probe":
-            _answer(frames.PROBES, json.dumps({"missing": missing, **probes.run(order)}).encode())
+            _answer(frames.PROBES, json.dumps(probes.run(order)).encode())
         else:
             _predict(order)
         status = 0

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import errno
 import importlib
+import json
 import os
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deedbook.consumers.sandbox import kernel
 from deedbook.consumers.sandbox.surroundings import library_folders, readable_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _NOBODY = 65534
 _MAX_OPEN_FILES = 64
@@ -64,27 +65,48 @@ class Confinement:
     base_address_space_bytes: int
     missing: Mapping[str, str]
 
-    def apply(self, cpu_seconds: int, memory_bytes: int, threads: int) -> dict[str, str]:
-        """Give everything up, for good; return each layer that does not hold, with its reason.
+    def apply(self, cpu_seconds: int, memory_bytes: int, threads: int) -> None:
+        """Give everything up, for good; OSError if a layer fails that held when it was tried at the start.
 
         Called in a fresh child, with only the job's descriptors open.
         """
-        missing = dict(self.missing)
-        for name, step in (
-            ("Landlock", self._restrict_files),
-            ("another user", self._change_user),
-            ("no privileges", kernel.renounce_privileges),
-            ("hidden memory", kernel.hide_memory),
-            ("memory limit", lambda: self._limit_memory(memory_bytes)),
-            ("limits", lambda: self._limit(cpu_seconds, threads)),
-            ("seccomp", self._filter_calls),
-        ):
-            if name not in missing:
-                try:
-                    step()
-                except (OSError, ValueError) as error:
-                    missing[name] = getattr(error, "strerror", None) or str(error)
-        return missing
+        for name, step in self._steps(cpu_seconds, memory_bytes, threads).items():
+            if name not in self.missing:
+                step()
+
+    def tried(self) -> Confinement:
+        """Apply it in a child that does nothing else, and return it with the layers that fail as missing."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            missing = {}
+            try:
+                for name, step in self._steps(1, 1 << 30, 1).items():
+                    if name not in self.missing:
+                        try:
+                            step()
+                        except (OSError, ValueError) as error:
+                            missing[name] = getattr(error, "strerror", None) or str(error)
+                os.write(writing, json.dumps(missing).encode())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as file:
+            found = json.loads(file.read())
+        os.waitpid(child, 0)
+        return replace(self, missing={**self.missing, **found})
+
+    def _steps(self, cpu_seconds: int, memory_bytes: int, threads: int) -> dict[str, Callable[[], None]]:
+        """The layers, in the order in which each leaves what the next needs."""
+        return {
+            "Landlock": self._restrict_files,
+            "another user": self._change_user,
+            "no privileges": kernel.renounce_privileges,
+            "hidden memory": kernel.hide_memory,
+            "memory limit": lambda: self._limit_memory(memory_bytes),
+            "limits": lambda: self._limit(cpu_seconds, threads),
+            "seccomp": self._filter_calls,
+        }
 
     def _restrict_files(self) -> None:
         """Deny everything that Landlock knows of, except reading libraries; nothing can be executed either."""

@@ -65,7 +65,7 @@ class ForkServer:
         return self._process.poll() is None
 
     def missing_layers(self) -> Mapping[str, str]:
-        """Wait until it is warm, and return the surroundings that this system lacks, with the reasons."""
+        """Wait until it is warm, and return the layers that this system lacks, with the reasons."""
         if self._missing is None:
             self._control.settimeout(_START_SECONDS)
             self._missing = self._received()["missing"]

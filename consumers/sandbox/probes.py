@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def run(bait: dict[str, Any]) -> dict[str, Any]:
-    """Try each forbidden thing once; return {"worked": {what: bool}, "user": id}.
+def run(bait: dict[str, Any]) -> dict[str, bool]:
+    """Try each forbidden thing once; return {what: whether it worked}.
 
     `bait`: tcp_port, udp_port, secret_file, target_file, worker_pid, memory_bytes.
     """
@@ -30,7 +30,7 @@ def run(bait: dict[str, Any]) -> dict[str, Any]:
         "memory": lambda: _touch(bait["memory_bytes"]),
         "programs": _start_process,
     }
-    return {"worked": {what: _works(attempt) for what, attempt in tries.items()}, "user": os.getuid()}
+    return {what: _works(attempt) for what, attempt in tries.items()}
 
 
 def _works(attempt: Callable[[], object]) -> bool:

@@ -42,7 +42,7 @@ _MAX_REPORT_BYTES = 65_536
 def test_isolation(server: ForkServer, limits: Limits) -> tuple[Isolation, ...]:
     """Have every promise tried by a child that is confined as a model's is."""
     try:
-        surroundings = server.missing_layers()
+        missing = server.missing_layers()
         with _Bait() as bait:
             order = {**bait.order, "memory_bytes": limits.memory_bytes + 1}
             ended = server.run("probe", limits, b"", json.dumps(order).encode(), _MAX_REPORT_BYTES)
@@ -51,12 +51,12 @@ def test_isolation(server: ForkServer, limits: Limits) -> tuple[Isolation, ...]:
     except (ServerGone, frames.Malformed, OSError) as error:
         why = f"the self-test failed: {error}"
         return tuple(Isolation(what, isolated=False, how=why) for what, _ in _PROMISES.values())
-    worked = dict(report["worked"])
+    worked = dict(report)
     worked["network"] |= taken["network"]
     worked["writing"] |= taken["writing"]
     # A process may have been started: what counts is that it is gone when the job is over.
     worked["programs"] = not ended.alone
-    return _promises(worked, {**surroundings, **report["missing"]})
+    return _promises(worked, missing)
 
 
 def _promises(worked: Mapping[str, bool], missing: Mapping[str, str]) -> tuple[Isolation, ...]:

@@ -53,10 +53,10 @@ def main(control: socket.socket) -> NoReturn:
     else:
         proc, own_processes, missing = -1, False, dict.fromkeys(_SURROUNDINGS, "only on Linux")
     _warm_up()
-    confinement = prepare(_address_space_bytes(proc), seccomp)
+    confinement = prepare(_address_space_bytes(proc), seccomp).tried()
     if proc >= 0:
         os.close(proc)
-    frames.send_message(control, {"missing": missing})
+    frames.send_message(control, {"missing": {**missing, **confinement.missing}})
     _serve(control, confinement, own_processes)
 
 
