@@ -65,7 +65,7 @@ from deedbook.consumers.sandbox import Limits, Sandbox
 folder = pathlib.Path(sys.argv[1])
 os.environ["DEEDBOOK_TEST_SECRET"] = "secret"
 outcomes = {}
-with Sandbox(Limits(wall_seconds=1, memory_bytes=256 << 20)) as sandbox:
+with Sandbox(Limits(wall_seconds=2, memory_bytes=256 << 20)) as sandbox:
     promises = {promise.what: [promise.isolated, promise.how] for promise in sandbox.isolation()}
     for file in sorted(folder.iterdir()):
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
