@@ -97,11 +97,10 @@ def _decode_bulk(decoded: Decoded, schema: Schema, records: list[Record], codec:
     slow = records
     parts = []
     if schema.schema_id == codecs.current_schema(schema.name).schema_id:
-        fast, slow = _fast_rows(schema, records)
-        if fast:
-            batch = _to_arrow(schema, [record.value for record in fast])
-            decoded.events.extend(_heads(schema.name, fast, batch))
-            parts.append(_with_positions(batch, fast))
+        fast, slow = _fast_parts(schema, records)
+        for taken, batch in fast:
+            decoded.events.extend(_heads(schema.name, taken, batch))
+            parts.append(_with_positions(batch, taken))
     canonical: list[Record] = []
     for record in slow:
         fact = _decode_singly(decoded, schema, record)
@@ -121,8 +120,22 @@ def _decode_bulk(decoded: Decoded, schema: Schema, records: list[Record], codec:
         decoded.columns[schema.name] = in_order
 
 
-def _fast_rows(schema: Schema, records: list[Record]) -> tuple[list[Record], list[Record]]:
-    """Split records into those that may take the fast road and those that must not."""
+def _fast_parts(
+    schema: Schema, records: list[Record]
+) -> tuple[list[tuple[list[Record], pa.RecordBatch]], list[Record]]:
+    """Return the stretches that may take the fast road, with their columns, and the records that must not."""
+    batch = _fast_columns(schema, records)
+    if batch is not None:
+        return [(records, batch)], []
+    if len(records) == 1:
+        return [], records
+    middle = len(records) // 2
+    left, right = _fast_parts(schema, records[:middle]), _fast_parts(schema, records[middle:])
+    return left[0] + right[0], left[1] + right[1]
+
+
+def _fast_columns(schema: Schema, records: list[Record]) -> pa.RecordBatch | None:
+    """Return the columns of bodies that are canonical and fine, all of them, else None."""
     try:
         values = [record.value for record in records]
         batch = _to_arrow(schema, values)
@@ -132,14 +145,8 @@ def _fast_rows(schema: Schema, records: list[Record]) -> tuple[list[Record], lis
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # noqa: BLE001 - a panic in the decoder is a BaseException
-        fine = False
-    if fine:
-        return records, []
-    if len(records) == 1:
-        return [], records
-    middle = len(records) // 2
-    left, right = _fast_rows(schema, records[:middle]), _fast_rows(schema, records[middle:])
-    return left[0] + right[0], left[1] + right[1]
+        return None
+    return batch if fine else None
 
 
 def _to_arrow(schema: Schema, values: list[bytes]) -> pa.RecordBatch:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from deedbook.projector.rows import TrainingRow
-    from deedbook.projector.terms import Terms
+    from deedbook.projector.terms import Definitions, Terms
 
 
 def write_trainings(
@@ -22,6 +22,7 @@ def write_trainings(
     batch: pa.RecordBatch,
     accepted: Sequence[TrainingRow],
     terms: Terms,
+    definitions: Definitions,
 ) -> None:
     """Write the accepted trainings of a batch, with their parameters, metrics and definitions."""
     batch = _taken(batch, [row.key for row in accepted])
@@ -30,7 +31,7 @@ def write_trainings(
     _write_heads(connection, batch, training, accepted)
     _write_parameters(connection, training, keys)
     _write_metrics(connection, training, keys, terms)
-    _write_definitions(connection, training)
+    _write_definitions(training, definitions)
 
 
 def write_steps(
@@ -154,35 +155,20 @@ def _term_keys(names: pa.StringArray, terms: Terms) -> pa.Array:
     return pa.array(keys[coded.indices.to_numpy(zero_copy_only=False)])
 
 
-def _write_definitions(connection: duckdb.DuckDBPyConnection, training: pa.StructArray) -> None:
+def _write_definitions(training: pa.StructArray, definitions: Definitions) -> None:
     """Keep what the newest training says of a metric's direction and unit, where it says anything."""
     items, parents = _flattened(training.field("metrics"))
-    stated = pc.or_(
-        pc.not_equal(items.field("direction"), "unspecified"), pc.not_equal(items.field("unit"), "")
-    )
-    if not pc.any(stated).as_py():
-        return
     columns = {
-        "model": pc.take(training.field("model"), parents),
-        "name": items.field("name"),
-        "direction": items.field("direction"),
-        "unit": items.field("unit"),
+        "model": pc.take(training.field("model").dictionary_encode(), parents),
+        **{name: items.field(name).dictionary_encode() for name in ("name", "direction", "unit")},
         "row": pa.array(np.arange(len(items))),
     }
-    table = pa.table(columns).filter(stated)
-    newest = table.group_by(["model", "name", "direction", "unit"]).aggregate([("row", "max")])
-    connection.register("stated", newest)
-    connection.execute(
-        "create or replace temp table newest_definition as "
-        "select model, name, arg_max(direction, row_max) as direction, arg_max(unit, row_max) as unit "
-        "from stated group by model, name"
-    )
-    connection.unregister("stated")
-    connection.execute(
-        "delete from base.metric_definition d using newest_definition n "
-        "where d.model = n.model and d.name = n.name and (d.direction, d.unit) <> (n.direction, n.unit)"
-    )
-    connection.execute(
-        "insert into base.metric_definition select n.* from newest_definition n "
-        "where not exists (from base.metric_definition d where d.model = n.model and d.name = n.name)"
+    newest = pa.table(columns).group_by(["model", "name", "direction", "unit"]).aggregate([("row", "max")])
+    stated = newest.sort_by("row_max").to_pylist()
+    definitions.state(
+        {
+            (row["model"], row["name"]): (row["direction"], row["unit"])
+            for row in stated
+            if row["direction"] != "unspecified" or row["unit"]
+        }
     )

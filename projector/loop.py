@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from deedbook.events import facts
 from deedbook.events.errors import LogReplaced, UnknownRules
-from deedbook.projector.bulk import decode_batch
+from deedbook.projector.bulk import Decoded, decode_batch
 from deedbook.projector.decision import Accepted, Halted, Ignored
 from deedbook.projector.fold import decide
 from deedbook.projector.rows import SchemaRow
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from deedbook.events.codec import Codec
     from deedbook.events.log import Log
-    from deedbook.projector.bulk import Decoded
     from deedbook.projector.decision import Decision, Event
     from deedbook.projector.rules import Rule
     from deedbook.projector.store import Store
@@ -56,6 +55,8 @@ class Projector:
         self._codec = codec
         self._bounds = bounds or Bounds()
         self._rules = rules
+        self._progress: dict[tuple[str, int], Progress] = {}
+        self._rules_version = store.rules_version()
         self._learn_schemas()
 
     def _learn_schemas(self) -> None:
@@ -74,7 +75,7 @@ class Projector:
         """
         parts = [(topic, part) for topic in FOLDED_TOPICS for part in range(self._log.partitions(topic))]
         goals = {where: self._log.end(*where) for where in parts}
-        starts = {where: self._store.progress(*where) for where in parts}
+        starts = {where: self._progress_of(*where) for where in parts}
         for (topic, partition), end in goals.items():
             if starts[topic, partition].next_position > end:
                 raise LogReplaced(
@@ -93,6 +94,12 @@ class Projector:
                     on_progress(done, total)
         return done > 0
 
+    def _progress_of(self, topic: str, partition: int) -> Progress:
+        """Return how far a partition is folded; read once, for only this projector moves it."""
+        if (topic, partition) not in self._progress:
+            self._progress[topic, partition] = self._store.progress(topic, partition)
+        return self._progress[topic, partition]
+
     def _fold_some(self, topic: str, partition: int, progress: Progress, end: int) -> Progress:
         """Read one batch and fold it; stop before the first record this release cannot read."""
         records = self._log.read(
@@ -104,7 +111,8 @@ class Projector:
         )
         if not records:
             # Positions that hold no record of ours, such as a broker's transaction markers.
-            return replace(progress, next_position=end)
+            skipped = Decoded(upto=end)
+            return self._fold((topic, partition), progress, [], skipped, end)
         decoded = decode_batch(records, self._codec)
         if decoded.unknown is not None and decoded.upto == records[0].position:
             raise decoded.unknown
@@ -118,7 +126,7 @@ class Projector:
         self, where: tuple[str, int], before: Progress, events: Sequence[Event], decoded: Decoded, upto: int
     ) -> Progress:
         """Decide a run of events and commit it; a halt commits what came before, then raises."""
-        view = View(self._store.source, rules_version=self._store.rules_version())
+        view = View(self._store.source, rules_version=self._rules_version)
         self._store.source.prefetch(view, events)
         decided: list[tuple[Event, Decision]] = []
         after = before
@@ -129,12 +137,16 @@ class Projector:
                 halted, upto = decision, event.position
                 break
             after = _moved(after, event, decision)
-            decided.append((replace(event, recorded_at=after.last_recorded_at), decision))
+            # The log's time never goes back, whatever its clock did.
+            late = event.recorded_at == after.last_recorded_at
+            decided.append((event if late else replace(event, recorded_at=after.last_recorded_at), decision))
             view.take_in(event, decision)
         after = replace(after, next_position=upto)
         quarantined = [q for q in decoded.quarantined if before.next_position <= q[0].position < upto]
         if upto > before.next_position:
             self._store.commit(Batch(*where, before, after, decided, quarantined, decoded.columns))
+            self._progress[where] = after
+            self._rules_version = view.rules_version
             self._learn(decided)
         if halted is not None:
             raise UnknownRules(

@@ -14,7 +14,7 @@ from deedbook.projector.columns import write_steps, write_trainings
 from deedbook.projector.decision import Accepted, Rejected
 from deedbook.projector.lookups import StoredSource
 from deedbook.projector.rows import ChunkRow, TrainingRow
-from deedbook.projector.terms import Terms
+from deedbook.projector.terms import Definitions, Terms
 from deedbook.projector.writer import write_events, write_quarantine, write_rows
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Store:
         try:
             self._prepare(log_identity)
             self.terms = Terms(self.connection)
+            self.definitions = Definitions(self.connection)
         except BaseException:
             self.connection.close()
             raise
@@ -160,7 +161,8 @@ class Store:
     def _write_columns(self, batch: Batch, rows: Sequence[object]) -> None:
         trainings = [row for row in rows if isinstance(row, TrainingRow)]
         if trainings:
-            write_trainings(self.connection, batch.columns["TrainingLogged"], trainings, self.terms)
+            columns = batch.columns["TrainingLogged"]
+            write_trainings(self.connection, columns, trainings, self.terms, self.definitions)
         chunks = [row.position for row in rows if isinstance(row, ChunkRow)]
         if chunks:
             write_steps(self.connection, batch.columns["MetricsLogged"], chunks, batch.partition, self.terms)
@@ -169,6 +171,7 @@ class Store:
         try:
             self.connection.execute("rollback")
             self.terms.forget()
+            self.definitions.forget()
         except duckdb.Error:
             # No transaction was open, or the database is beyond use: the next statement says so.
             return

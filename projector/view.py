@@ -160,6 +160,8 @@ class View:
 
     def model(self, model: str) -> ModelState | None:
         """Return the model."""
+        if (known := self.models.get(model)) is not None:
+            return known
         return _remembered(self.models, model, lambda: self.source.model(model))
 
     def policy_in_force(self, model: str) -> Policy:

@@ -63,6 +63,8 @@ _INTERVALS: dict[type, tuple[str, tuple[str, ...]]] = {
     StandingRow: ("standing", ("training_key",)),
     CurrentRow: ("current_release", ("service", "environment")),
 }
+# Up to this many rows, values in the statement are faster than a table of Arrow columns.
+_FEW = 8
 _ARROW_TYPES = {
     "str": pa.string(),
     "int": pa.int64(),
@@ -75,15 +77,27 @@ _ARROW_TYPES = {
 }
 
 
+_EVENT_COLUMNS = {
+    "topic": pa.string(),
+    "partition": pa.int64(),
+    "position": pa.int64(),
+    "event_id": pa.string(),
+    "type": pa.string(),
+    "subject": pa.string(),
+    "actor": pa.string(),
+    "occurred_at": pa.int64(),
+    "recorded_at": pa.int64(),
+    "decision": pa.string(),
+    "reason": pa.string(),
+    "body_hash": pa.string(),
+}
+
+
 def write_events(connection: duckdb.DuckDBPyConnection, decided: Sequence[tuple[Event, Decision]]) -> None:
     """Write the timeline: every event, with what was decided and why."""
-    get = operator.attrgetter(
-        "topic", "partition", "position", "event_id", "type", "subject", "actor", "occurred_at", "recorded_at"
-    )
+    get = operator.attrgetter(*list(_EVENT_COLUMNS)[:9])
     rows = [(*get(event), *_decision_text(decision), event.body_hash) for event, decision in decided]
-    names = [name for name, *_ in connection.execute("describe base.event").fetchall()]
-    texts = {"topic", "event_id", "type", "subject", "actor", "decision", "reason", "body_hash"}
-    _insert(connection, "event", names, [pa.string() if n in texts else pa.int64() for n in names], rows)
+    _insert(connection, "event", list(_EVENT_COLUMNS), list(_EVENT_COLUMNS.values()), rows)
 
 
 def _decision_text(decision: Decision) -> tuple[str, str]:
@@ -155,9 +169,8 @@ def _write_table(  # noqa: PLR0917 - one table's rows
         # A row about a training of this very batch cannot be there yet.
         old = [row for row in rows if getattr(row, "training_key", -1) < first_position]
         _delete(connection, table, cls, key, old)
-    columns = [*names[:-1], names[-1]]
     types = [_ARROW_TYPES[str(f.type)] for f in fields(cls)]
-    _insert(connection, table, columns, types, [_values(row, names) for row in rows])
+    _insert(connection, table, names, types, [_values(row, names) for row in rows])
 
 
 def _values(row: Row, names: list[str]) -> tuple[Any, ...]:
@@ -170,14 +183,23 @@ def _values(row: Row, names: list[str]) -> tuple[Any, ...]:
 def _delete(
     connection: duckdb.DuckDBPyConnection, table: str, cls: type, key: tuple[str, ...], rows: list[Any]
 ) -> None:
-    if not rows:
+    if len(rows) <= _FEW:
+        matching = " and ".join(f"{name} = ?" for name in key)
+        for row in rows:
+            connection.execute(
+                f"delete from base.{table} where {matching}", [getattr(row, name) for name in key]
+            )
         return
-    types = {f.name: _ARROW_TYPES[str(f.type)] for f in fields(cls)}
+    types = _types(cls)
     keys = pa.table({name: pa.array([getattr(row, name) for row in rows], types[name]) for name in key})
     connection.register("gone", keys)
     matching = " and ".join(f"t.{name} = gone.{name}" for name in key)
     connection.execute(f"delete from base.{table} t using gone where {matching}")
     connection.unregister("gone")
+
+
+def _types(cls: type) -> dict[str, pa.DataType]:
+    return {f.name: _ARROW_TYPES[str(f.type)] for f in fields(cls)}
 
 
 def _write_intervals(  # noqa: PLR0917 - one table's rows
@@ -200,21 +222,35 @@ def _write_intervals(  # noqa: PLR0917 - one table's rows
         newest[name] = index
         first.setdefault(name, row)
     closing = [row for row in first.values() if getattr(row, "training_key", -1) < first_position]
-    if closing:
-        types = {f.name: _ARROW_TYPES[str(f.type)] for f in fields(cls)}
-        columns = {name: pa.array([getattr(row, name) for row in closing], types[name]) for name in key}
-        columns["until"] = pa.array([row.from_position for row in closing], pa.int64())
-        connection.register("closing", pa.table(columns))
-        matching = " and ".join(f"t.{name} = closing.{name}" for name in key)
-        connection.execute(
-            f"update base.{table} t set to_position = closing.until from closing "
-            f"where {matching} and t.to_position is null"
-        )
-        connection.unregister("closing")
+    _close(connection, table, cls, key, closing)
     names = [f.name for f in fields(cls)]
     types_in_order = [*(_ARROW_TYPES[str(f.type)] for f in fields(cls)), pa.int64()]
     values = [(*_values(row, names), end) for row, end in zip(rows, until, strict=True)]
     _insert(connection, table, [*names, "to_position"], types_in_order, values)
+
+
+def _close(
+    connection: duckdb.DuckDBPyConnection, table: str, cls: type, key: tuple[str, ...], rows: list[Any]
+) -> None:
+    """End the open interval of each row's key where the row begins."""
+    if len(rows) <= _FEW:
+        matching = " and ".join(f"{name} = ?" for name in key)
+        for row in rows:
+            connection.execute(
+                f"update base.{table} set to_position = ? where {matching} and to_position is null",
+                [row.from_position, *(getattr(row, name) for name in key)],
+            )
+        return
+    types = _types(cls)
+    columns = {name: pa.array([getattr(row, name) for row in rows], types[name]) for name in key}
+    columns["until"] = pa.array([row.from_position for row in rows], pa.int64())
+    connection.register("closing", pa.table(columns))
+    matching = " and ".join(f"t.{name} = closing.{name}" for name in key)
+    connection.execute(
+        f"update base.{table} t set to_position = closing.until from closing "
+        f"where {matching} and t.to_position is null"
+    )
+    connection.unregister("closing")
 
 
 def _insert(
@@ -225,6 +261,13 @@ def _insert(
     rows: Sequence[tuple[Any, ...]],
 ) -> None:
     if not rows:
+        return
+    if len(rows) <= _FEW and not any(pa.types.is_map(kind) for kind in types):
+        one = f"({', '.join('?' * len(names))})"
+        values = [value for row in rows for value in row]
+        connection.execute(
+            f"insert into base.{table} ({', '.join(names)}) values {', '.join([one] * len(rows))}", values
+        )
         return
     columns = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), types, strict=True)]
     connection.register("incoming", pa.table(dict(zip(names, columns, strict=True))))
@@ -242,7 +285,8 @@ _MODELS_AS_STRUCTS = (
 def _write_versions(connection: duckdb.DuckDBPyConnection, rows: list[TrainingRow]) -> None:
     versions = {row.model: row.version for row in rows}
     for model, version in versions.items():
-        connection.execute("delete from base.model where model = ?", [model])
+        if version > 1:
+            connection.execute("delete from base.model where model = ?", [model])
         connection.execute("insert into base.model values (?, ?)", [model, version])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import replace
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from deedbook.projector.view import TrainingState, View
 
 
+@functools.lru_cache(maxsize=4096)
 def group_key_of(policy: Policy, model: str, parameters: tuple[tuple[str, str], ...]) -> str:
     """Return the key of the trainings a policy makes comparable: model and shared parameter values."""
     names = {name for name, _ in parameters} if policy.group_by_all else set(policy.group_by)

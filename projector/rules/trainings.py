@@ -90,8 +90,8 @@ def training_logged(view: View, event: Event) -> Decision:
     standing = StandingRow(key, PENDING, False, False, "no verdict yet", key)  # noqa: FBT003 - a row
     request = request_validation(view, event, row, head.parameters, group)
     state = TrainingState(row, group_key, head.parameters, standing, request)
-    head_of_group = replace(group, last_trained=head.training_id)
-    return Accepted((row, GroupingRow(key, group_key), head_of_group, standing, request), (state,))
+    baseline = GroupRow(group_key, head.model, head.training_id, group.last_deployable, group.live)
+    return Accepted((row, GroupingRow(key, group_key), baseline, standing, request), (state,))
 
 
 def training_amended(view: View, event: Event) -> Decision:
