@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from math import isfinite
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from deedbook.consumers.checks.catalogue import Catalogue, installed_checks
@@ -25,6 +26,7 @@ from deedbook.events.facts import (
     CheckSpec,
     Distribution,
     Outcome,
+    Training,
     ValidationRequested,
     VerdictIssued,
     combined_outcome,
@@ -176,8 +178,15 @@ def _checked(finding: object) -> Finding:
 
 def _checked_number(value: object) -> float | None:
     """Return a plain float: a check may compute with the numbers of any library."""
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-        return None if value is None else float(value)
+    match value:
+        case None:
+            return None
+        case bool():
+            pass
+        case Real():
+            return float(value)
+        case _:
+            pass
     raise InvalidInput(f"the check gave a {type(value).__name__} as its number")
 
 
@@ -221,14 +230,23 @@ def _reason_of(error: BaseException) -> str:
     return printable(words or type(error).__name__, MAX_REASON_CHARACTERS)
 
 
-def _inputs(order: ValidationRequested) -> list[object]:
-    """Return all that a verdict rests on; the artifacts are in it by their digests."""
-    return [
-        asdict(order.training),
-        asdict(order.policy),
-        [asdict(baseline) for baseline in order.baselines],
-        [asdict(requests) for requests in order.requests],
-    ]
+def _inputs(order: ValidationRequested) -> dict[str, object]:
+    """Return all that a verdict rests on, artifacts by their digests; what has no order is put in one."""
+    return {
+        "training": _unordered(order.training),
+        "policy": asdict(order.policy),
+        "baselines": sorted(
+            (baseline.role.value, _hash_of(_unordered(baseline.training))) for baseline in order.baselines
+        ),
+        "requests": sorted(_hash_of(asdict(requests)) for requests in order.requests),
+    }
+
+
+def _unordered(training: Training) -> dict[str, object]:
+    plain = asdict(training)
+    for name in ("metrics", "parameters", "coefficients", "tags"):
+        plain[name] = sorted(json.dumps(item, sort_keys=True) for item in plain[name])
+    return plain
 
 
 def _hash_of(content: object) -> str:

@@ -85,9 +85,8 @@ class Setting:
     def _checked_text(self, value: str) -> str:
         text = normalise(value)
         if self.choices and text not in self.choices:
-            raise InvalidInput(
-                f"{self.name} must be {_either(shown(choice) for choice in self.choices)}, not {shown(text)}{near(text, self.choices)}"
-            )
+            allowed = _either(shown(choice) for choice in self.choices)
+            raise InvalidInput(f"{self.name} must be {allowed}, not {shown(text)}{near(text, self.choices)}")
         problem = name_problem(text)
         if problem and (text or self.required):
             raise InvalidInput(f"{self.name} {problem}")
