@@ -166,7 +166,8 @@ class Announcer:
         verdict_id = derived_id("unanswered", request.training_id, str(request.requested_at_position))
         fact = facts.VerdictIssued(
             event_id=derived_id("event", verdict_id),
-            occurred_at=self._clock(),
+            # The request's own time: whoever says this says it in the same bytes.
+            occurred_at=request.recorded_at,
             actor=ACTOR,
             verdict_id=verdict_id,
             training_id=request.training_id,
