@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING
 
 from deedbook.events import facts
@@ -12,6 +13,11 @@ from deedbook.projector.rows import ChunkRow, ModelLoadRow, RulesRow, SchemaRow
 
 if TYPE_CHECKING:
     from deedbook.projector.view import View
+
+_MAX_DEPTH = 64
+_MAX_DIGITS = 40
+_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
 
 
 def metrics_logged(view: View, event: Event) -> Decision:
@@ -47,14 +53,33 @@ def schema_published(_view: View, event: Event) -> Decision:
     """Keep a schema if it is the one its id says."""
     fact = fact_of(event, facts.SchemaPublished)
     try:
-        canonical = json.dumps(
-            json.loads(fact.schema), sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        )
+        digest = _digest(fact.schema)
     except (ValueError, RecursionError):
-        return Rejected("the schema is not JSON")
-    if hashlib.sha256(canonical.encode()).hexdigest() != fact.schema_id:
+        return Rejected("the schema is not JSON that deedbook reads")
+    if digest != fact.schema_id:
         return Rejected("the schema does not have the SHA-256 it was published under")
     return Accepted((SchemaRow(event.position, fact.schema_id, fact.name, fact.version, fact.schema),))
+
+
+def _digest(schema: str) -> str:
+    """Return the SHA-256 of a schema's canonical JSON; raises ValueError, on every machine for the same texts.
+
+    How deep json goes, and how many digits it takes, depends on the Python and its settings.
+    """
+    depth = 0
+    for bracket in _BRACKET.findall(_TEXT.sub("", schema)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > _MAX_DEPTH:
+            raise ValueError("too deep")
+    plain = json.loads(schema, parse_int=_short_integer)
+    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _short_integer(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError("too many digits")
+    return int(digits)
 
 
 def rules_adopted(view: View, event: Event) -> Decision:
