@@ -25,8 +25,10 @@ def policy_published(view: View, event: Event) -> Decision:
     if (before.group_by_all, set(before.group_by)) == (policy.group_by_all, set(policy.group_by)):
         return Accepted(tuple(rows))
     regrouped = []
-    groups: dict[str, GroupRow] = {}
-    for state in view.trainings_of(policy.model):
+    trainings = view.trainings_of(policy.model)
+    # The old groups are empty now: a later policy may group as this one's predecessor did.
+    groups = {state.group_key: GroupRow(state.group_key, policy.model) for state in trainings}
+    for state in trainings:
         key = group_key_of(policy, policy.model, state.parameters)
         old = view.group(state.group_key)
         group = groups.get(key, GroupRow(key, policy.model))
