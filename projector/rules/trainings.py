@@ -118,10 +118,13 @@ def training_amended(view: View, event: Event) -> Decision:
     standing = StandingRow(key, PENDING, False, False, reason, event.position)  # noqa: FBT003 - a row
     moved = replace(state, group_key=group_key, standing=standing)
     rows: list[Row] = [*amendments, standing]
+    group = group_of(view, group_key, state.row.model, joined_by=moved)
     if group_key != state.group_key:
         rows.append(GroupingRow(key, group_key))
+        left = view.group(state.group_key)
+        if left is not None and left.live == fact.training_id:  # it is served as before
+            group = replace(group, live=group.live or fact.training_id)
         rows.append(group_of(view, state.group_key, state.row.model, without=moved))
-    group = group_of(view, group_key, state.row.model, joined_by=moved)
     requests = request_again(view, event, moved, group)
     return Accepted((*rows, group, *requests), (replace(moved, request=requests[-1]),))
 
