@@ -30,8 +30,8 @@ def verdict_issued(view: View, event: Event) -> Decision:
     if (problem := _verdict_problem(fact, state, policy)) is not None:
         return Rejected(problem)
     passed = fact.outcome is Outcome.PASSED
-    failing = [check.reason for check in fact.checks if check.outcome is not Outcome.PASSED]
-    reason = "every check passed" if passed else "; ".join(failing)
+    failing = [_why(check) for check in fact.checks if check.outcome is not Outcome.PASSED]
+    reason = "every check passed" if passed else "; ".join(failing) or "the verdict gives no reason"
     standing = StandingRow(state.row.key, fact.outcome.value, passed, False, reason, event.position)  # noqa: FBT003
     closed = replace(request, closed_position=event.position)
     judged = replace(state, standing=standing, request=closed)
@@ -64,6 +64,11 @@ def _verdict_problem(fact: facts.VerdictIssued, state: TrainingState, policy: Po
     if fact.outcome is not combined:
         return f"the verdict says {fact.outcome.value}, its checks say {combined.value}"
     return None
+
+
+def _why(check: facts.CheckResult) -> str:
+    outcome = check.outcome.value.replace("_", " ")
+    return check.reason or f"{check.check}: {outcome}, with no reason given"
 
 
 def _verdict_row(fact: facts.VerdictIssued, state: TrainingState, event: Event) -> VerdictRow:
