@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import random
 import struct
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from hypothesis import strategies as st
 from deedbook.events import facts
 from deedbook.events.codec import Codec, Schema, current_schema, decode_body
 from deedbook.events.errors import Undecodable
+from deedbook.events.log import Record
+from deedbook.events.shape import problem_of
+from deedbook.projector.bulk import decode_batch
 
 NAMES = ("TrainingLogged", "MetricsLogged")
 GOLDEN = Path(__file__).parent / "golden" / "bodies"
@@ -185,3 +189,79 @@ def test_each_byte_and_each_bit_is_read_alike_or_not_fast(name: str) -> None:
         changed = bytearray(body)
         changed[at // 8] ^= 1 << at % 8
         assert_they_agree(name, bytes(changed))
+
+
+def recorded(name: str, body: bytes, position: int) -> Record:
+    """A record of a bulk type with headers that vouch for its body."""
+    headers = (
+        ("content-type", b"application/avro"),
+        ("ce_dataschema", f"urn:sha256:{current_schema(name).schema_id}".encode()),
+        ("ce_valuesha256", sha256(body).hexdigest().encode()),
+    )
+    topic = {"TrainingLogged": facts.REGISTRY, "MetricsLogged": facts.METRICS}[name]
+    return Record(topic, 0, position, 1, b"", body, headers)
+
+
+def decided_singly(name: str, body: bytes) -> str:
+    """What becomes of a body that is decoded by itself."""
+    try:
+        fact = decode_body(current_schema(name), body)
+    except Undecodable:
+        return "quarantined"
+    return "ill-formed" if problem_of(fact) else "well-formed"
+
+
+def decided_in_bulk(name: str, bodies: list[bytes]) -> list[str]:
+    """What becomes of bodies that are decoded together."""
+    decoded = decode_batch([recorded(name, body, at) for at, body in enumerate(bodies)], Codec())
+    found = {record.position: "quarantined" for record, _ in decoded.quarantined}
+    found |= {event.position: "ill-formed" for event in decoded.events}
+    columns = decoded.columns.get(name)
+    found |= dict.fromkeys(columns.column("position").to_pylist() if columns else (), "well-formed")
+    return [found[at] for at in range(len(bodies))]
+
+
+def ill_formed_bodies() -> list[bytes]:
+    """Trainings that are encoded well and are not well-formed, and some that just are."""
+    whole = decode_body(current_schema("TrainingLogged"), bodies_of("TrainingLogged")[0])
+    assert isinstance(whole, facts.TrainingLogged)
+    metric, parameter = facts.Metric(name="m", value=1.0), facts.Parameter(name="p", text="")
+    changes: list[dict[str, Any]] = [
+        {"metrics": (metric, metric)},
+        {"metrics": (metric, replace(metric, slice="a"))},
+        {"metrics": tuple(replace(metric, name=f"{n}") for n in range(10_001))},
+        {"parameters": (parameter, parameter)},
+        {"parameters": (replace(parameter, text="x" * 1_001),)},
+        {"parameters": (replace(parameter, text="\x1b"),)},
+        {"tags": (facts.Tag(name="t", text="x" * 1_000), facts.Tag(name="\u200b"))},
+        {"features": (facts.Feature(name="Zoe\u0308"),)},
+        {"coefficients": (facts.Coefficient(name="", value=1.0),)},
+        {"artifact": facts.Artifact(sha256="AB" * 32)},
+        {"artifact": facts.Artifact(size_bytes=-1)},
+        {"created_at": -1},
+        {"finished_at": 253_402_300_800_000_000},
+        {"git_sha": "x" * 201},
+        {"model": "\u202e"},
+        {"model": "x" * 201},
+        {"training_id": "1"},
+        {"training_id": "0193c1f4-6f1e-7c1e-8f55-3d3a2a0a1b2c\n"},
+    ]
+    return [
+        Codec().encode(replace(whole, training=replace(whole.training, **change))).value for change in changes
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bodies_have_one_fate_alone_or_in_bulk(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Quarantined, ill-formed or well-formed: whichever road a body takes, and whatever came with it."""
+    chance = random.Random(5)  # noqa: S311 - no secret
+    bodies = [mutated(body, chance) for body in bodies_of(name) for _ in range(300)]
+    bodies += [mutated(bodies_of(name)[0], chance) for _ in range(600)] + bodies_of(name)
+    if name == "TrainingLogged":
+        bodies += ill_formed_bodies()
+    chance.shuffle(bodies)
+    for start in range(0, len(bodies), 40):
+        batch = bodies[start : start + 40]
+        assert [decided_singly(name, body) for body in batch] == decided_in_bulk(name, batch)
+    assert {"quarantined", "ill-formed", "well-formed"} == {decided_singly(name, body) for body in bodies}
+    capfd.readouterr()  # a panic is printed as it happens

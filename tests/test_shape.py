@@ -321,7 +321,7 @@ class TestFacts:
     def test_optional_parts_may_be_left_out(self) -> None:
         """The least of each: what need not be said is not asked for."""
         envelope: dict[str, Any] = {"event_id": ID, "occurred_at": 0, "actor": "a"}
-        release = {"service": "s", "environment": "e", "release": "r"}
+        release: dict[str, Any] = {"service": "s", "environment": "e", "release": "r"}
         least: list[Fact] = [
             facts.TrainingLogged(**envelope, training=facts.Training(training_id=ID, model="m")),
             facts.TrainingStarted(**envelope, training_id=ID, model="m"),
