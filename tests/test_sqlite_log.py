@@ -199,6 +199,14 @@ class TestOpening:
         with pytest.raises(LogDamaged, match="lost the topic 'hosts'"):
             SqliteLog(tmp_path)
 
+    @pytest.mark.parametrize("change", ["DELETE FROM meta", "UPDATE meta SET value = x'ff'"])
+    def test_a_log_without_its_identity_is_damaged(self, tmp_path: Path, log: SqliteLog, change: str) -> None:
+        """It could be any."""
+        log.close()
+        by_hand(tmp_path, change)
+        with pytest.raises(LogDamaged, match="lost its identity"):
+            SqliteLog(tmp_path)
+
     def test_folders_may_have_any_name(self, tmp_path: Path) -> None:
         """What means something in a URL means nothing here."""
         folder = tmp_path / "a?mode=memory#x %20 ü"
