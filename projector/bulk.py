@@ -31,16 +31,12 @@ if TYPE_CHECKING:
     from deedbook.events.log import Record
 
 _BULK_TOPICS = {"TrainingLogged": facts.REGISTRY, "MetricsLogged": facts.METRICS}
+_ENVELOPE_FIELDS = [("event_id", "string"), ("type", "string"), ("occurred_at", "long"), ("actor", "string")]
 _ENVELOPE = fastavro.parse_schema(
     {
         "type": "record",
         "name": "Envelope",
-        "fields": [
-            {"name": "event_id", "type": "string"},
-            {"name": "type", "type": "string"},
-            {"name": "occurred_at", "type": "long"},
-            {"name": "actor", "type": "string"},
-        ],
+        "fields": [{"name": name, "type": kind} for name, kind in _ENVELOPE_FIELDS],
     },
     named_schemas={},
 )
@@ -99,19 +95,17 @@ def _decode_bulk(decoded: Decoded, schema: Schema, records: list[Record], codec:
     if schema.schema_id == codecs.current_schema(schema.name).schema_id:
         fast, slow = _fast_parts(schema, records)
         for taken, batch in fast:
-            decoded.events.extend(_heads(schema.name, taken, batch))
+            decoded.events.extend(_heads(schema, taken, batch))
             parts.append(_with_positions(batch, taken))
-    canonical: list[Record] = []
-    for record in slow:
-        fact = _decode_singly(decoded, schema, record)
-        if fact is not None:
-            canonical.append(_canonical(record, fact, codec))
-    if canonical:
+    well_formed = [(record, fact) for record in slow if (fact := _decode_singly(decoded, schema, record))]
+    if well_formed:
+        # The columns hold what was decoded, written anew; the hashes stay those of the body as it came.
         current = codecs.current_schema(schema.name)
-        batch = _to_arrow(current, [record.value for record in canonical])
-        heads = {event.position: event for event in _heads(schema.name, canonical, batch)}
+        batch = _to_arrow(current, [codec.encode(fact).value for _, fact in well_formed])
+        originals = [record for record, _ in well_formed]
+        heads = {event.position: event for event in _heads(schema, originals, batch)}
         decoded.events[:] = [heads.get(event.position, event) for event in decoded.events]
-        parts.append(_with_positions(batch, canonical))
+        parts.append(_with_positions(batch, originals))
     if schema.name in decoded.columns:
         parts.append(decoded.columns[schema.name])
     if parts:
@@ -157,18 +151,6 @@ def _with_positions(batch: pa.RecordBatch, records: list[Record]) -> pa.RecordBa
     positions = pa.array([record.position for record in records], pa.int64())
     recorded = pa.array([record.recorded_at for record in records], pa.int64())
     return batch.append_column("position", positions).append_column("recorded_at", recorded)
-
-
-def _canonical(record: Record, fact: facts.Fact, codec: Codec) -> Record:
-    return type(record)(
-        record.topic,
-        record.partition,
-        record.position,
-        record.recorded_at,
-        record.key,
-        codec.encode(fact).value,
-        record.headers,
-    )
 
 
 def _decode_singly(decoded: Decoded, schema: Schema, record: Record) -> facts.Fact | None:
@@ -223,11 +205,19 @@ def _content_hash(body: bytes) -> str:
     """Return the digest of what follows the envelope."""
     stream = BytesIO(body)
     fastavro.schemaless_reader(stream, _ENVELOPE, None)
-    return hashlib.sha256(body[stream.tell() :]).hexdigest()[:32]
+    return _digest(body[stream.tell() :])
 
 
-def _heads(name: str, records: list[Record], batch: pa.RecordBatch) -> list[Event]:
-    found = _training_heads(records, batch) if name == "TrainingLogged" else _chunk_heads(batch)
+def _is_enveloped(schema: Schema) -> bool:
+    """Tell whether bodies begin with the envelope, as in all that was ever released; published schemas may not."""
+    first_fields = schema.plain["fields"][: len(_ENVELOPE_FIELDS)]
+    return [(field["name"], field["type"]) for field in first_fields] == _ENVELOPE_FIELDS
+
+
+def _heads(schema: Schema, records: list[Record], batch: pa.RecordBatch) -> list[Event]:
+    found = (
+        _training_heads(schema, records, batch) if schema.name == "TrainingLogged" else _chunk_heads(batch)
+    )
     heads: list[tuple[TrainingHead | ChunkHead, str]] = [(head, head.training_id) for head in found]
     envelope = zip(
         records,
@@ -243,7 +233,7 @@ def _heads(name: str, records: list[Record], batch: pa.RecordBatch) -> list[Even
             record.partition,
             record.position,
             record.recorded_at,
-            name,
+            schema.name,
             event_id,
             occurred_at,
             actor,
@@ -255,15 +245,16 @@ def _heads(name: str, records: list[Record], batch: pa.RecordBatch) -> list[Even
     ]
 
 
-def _training_heads(records: list[Record], batch: pa.RecordBatch) -> list[TrainingHead]:
+def _training_heads(schema: Schema, records: list[Record], batch: pa.RecordBatch) -> list[TrainingHead]:
     training = batch.column("training")
+    content_hash = _content_hash if _is_enveloped(schema) else _digest
     parameters = training.field("parameters")
     items = parameters.flatten()
     pairs = list(zip(items.field("name").to_pylist(), items.field("text").to_pylist(), strict=True))
     ends = pc.cumulative_sum(pc.list_value_length(parameters).cast(pa.int64())).to_pylist()
     starts = [0, *ends[:-1]]
     return [
-        TrainingHead(training_id, model, tuple(pairs[start:end]), _content_hash(record.value))
+        TrainingHead(training_id, model, tuple(pairs[start:end]), content_hash(record.value))
         for record, training_id, model, start, end in zip(
             records,
             training.field("training_id").to_pylist(),
