@@ -32,6 +32,7 @@ from deedbook.events.facts import (
     combined_outcome,
 )
 from deedbook.events.ids import derived_id
+from deedbook.events.names import name_problem
 
 if TYPE_CHECKING:
     from deedbook.artifacts.store import ArtifactStore
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 MAX_REASON_CHARACTERS = 1_000
 MAX_SUBJECT_CHARACTERS = 450
-MAX_FINDINGS = 50
+MAX_FINDINGS = 10
 MAX_DISTRIBUTIONS = 8
 MAX_BINS = 200
 # What a result says of a policy as a whole, where there is no check to say it of.
@@ -192,16 +193,18 @@ def _checked_number(value: object) -> float | None:
 
 def _check_distribution(distribution: object) -> None:
     match distribution:
-        case Distribution(edges=edges, candidate_counts=counts, baseline_counts=others):
+        case Distribution(name=name, edges=edges, candidate_counts=counts, baseline_counts=others):
             fits = 1 <= len(counts) <= MAX_BINS and len(edges) == len(counts) + 1 == len(others) + 1
             whole = all(type(count) is int and count >= 0 for count in (*counts, *others))
             rising = all(type(edge) is float and isfinite(edge) for edge in edges)
             rising = rising and all(low < high for low, high in pairwise(edges))
-            if fits and whole and rising:
+            if fits and whole and rising and name_problem(name) is None:
                 return
         case _:
             pass
-    raise InvalidInput(f"the check gave a distribution that is not 1 to {MAX_BINS} bins counted twice")
+    raise InvalidInput(
+        f"the check gave a distribution that is not a name and 1 to {MAX_BINS} bins counted twice"
+    )
 
 
 def _baseline_to_compare(evidence: Evidence) -> str:

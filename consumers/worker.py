@@ -7,8 +7,9 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from deedbook.consumers.sandbox.outcome import printable
-from deedbook.events.errors import Undecodable
+from deedbook.events.errors import InvalidInput, Undecodable
 from deedbook.events.facts import REGISTRY, VALIDATIONS, Outcome, ValidationRequested, VerdictIssued
+from deedbook.events.shape import problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,10 +112,18 @@ def _answer(log: Log, codec: Codec, validator: Validator, order: ValidationReque
     name = printable(order.training.training_id, 36)
     try:
         verdict = validator.verdict(order)
-        answer: NewRecord = codec.encode(verdict)
+        answer = _record(codec, verdict)
     except Exception as error:  # noqa: BLE001 (one order must not end the worker at every start)
         reason = printable(f"{type(error).__name__}: {error}")
         _LOG.error("training %s could not be judged: %s", name, reason)
         return None
     log.append(REGISTRY, [answer])
     return verdict
+
+
+def _record(codec: Codec, verdict: VerdictIssued) -> NewRecord:
+    """Return the verdict's record; InvalidInput for one that the fold would not take."""
+    problem = problem_of(verdict)
+    if problem:
+        raise InvalidInput(problem)
+    return codec.encode(verdict)

@@ -1189,6 +1189,21 @@ def test_a_package_brings_its_own_check_and_breaks_no_other() -> None:
         catalogue.find("metric_threshold")
 
 
+def test_the_version_of_a_verdict_names_the_packages_whose_checks_it_used() -> None:
+    """Only those; and where they are too many for a name, their digest tells them apart."""
+    plugins = [EntryPoint(f"check_{n}", f"acme_{n}.checks:CHECK", "deedbook.checks") for n in range(20)]
+    catalogue = Catalogue(BUILT_IN, plugins)
+    names = [entry.name for entry in plugins]
+
+    assert "deedbook 0.1.0" == catalogue.version(["artifact_intact", "unknown"])
+    assert "deedbook 0.1.0; acme_3.checks:CHECK" == catalogue.version(
+        ["check_3", "artifact_intact", "check_3"]
+    )
+    assert "deedbook 0.1.0; 20 packages with checks (" == catalogue.version(names)[:41]
+    assert catalogue.version(names) != catalogue.version([*names[1:], "artifact_intact"])
+    assert catalogue.version(names) == catalogue.version(names[::-1])
+
+
 @pytest.mark.parametrize("name", ["", "Metric", "metric-threshold", "1st", "a b", "a" * 101, "a\n"])
 def test_a_check_with_a_name_that_policies_can_not_say_is_refused(name: str) -> None:
     """Names are snake_case."""

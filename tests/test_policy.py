@@ -14,7 +14,9 @@ from deedbook.consumers.policy import read_policy
 from deedbook.events.codec import Codec
 from deedbook.events.errors import DeedbookError, InvalidInput, NotFound
 from deedbook.events.facts import BaselineRole, CheckSpec, Parameter, Policy, PolicyPublished
+from deedbook.events.ids import new_id
 from deedbook.events.log import Record
+from deedbook.events.shape import problem_of
 from deedbook.projector.view import default_policy
 
 ROOT = Path(__file__).parent.parent
@@ -95,11 +97,13 @@ def test_a_policy_survives_the_log() -> None:
     """What a validator reads from the log has the same checks and settings."""
     policy = read_policy(ROOT / "examples/policy.toml")
     codec = Codec()
-    new = codec.encode(PolicyPublished(event_id="e", occurred_at=1, actor="a", policy=policy, source=""))
+    published = PolicyPublished(event_id=new_id(), occurred_at=1, actor="a", policy=policy, source="")
+    new = codec.encode(published)
 
     fact = codec.decode(Record("registry", 0, 0, 0, new.key, new.value, new.headers))
 
     assert isinstance(fact, PolicyPublished)
+    assert None is problem_of(published)
     assert policy == fact.policy
     for spec in fact.policy.checks:
         check = Catalogue().find(spec.check)
@@ -259,6 +263,8 @@ def test_whatever_is_written_it_is_a_policy_or_one_sentence(
 
     match outcome:
         case Policy():
+            published = PolicyPublished(event_id=new_id(), occurred_at=1, actor="a", policy=outcome)
+            assert None is problem_of(published)
             assert 1 == len(outcome.checks)
             assert outcome.model
         case refused:

@@ -8,6 +8,7 @@ A package brings a check through an entry point in the group `deedbook.checks`, 
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from deedbook.consumers.checks.metric_threshold import METRIC_THRESHOLD
 from deedbook.consumers.checks.prediction_similarity import PREDICTION_SIMILARITY
 from deedbook.consumers.checks.settings import near
 from deedbook.events.errors import InvalidInput
-from deedbook.events.names import shown
+from deedbook.events.names import MAX_NAME_CHARACTERS, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +72,11 @@ class Catalogue:
         """Return deedbook's version, and the version of each package that brings one of these checks."""
         offers = [offer for name in sorted(set(names)) for offer in self._checks.get(name, [])]
         origins = {_origin(offer) for offer in offers if not isinstance(offer, Check)}
-        return "; ".join([f"deedbook {__version__}", *sorted(origins)])
+        text = "; ".join([f"deedbook {__version__}", *sorted(origins)])
+        if len(text) <= MAX_NAME_CHARACTERS:
+            return text
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return f"deedbook {__version__}; {len(origins)} packages with checks ({digest})"
 
 
 @cache
