@@ -133,6 +133,8 @@ def _fast_columns(schema: Schema, records: list[Record]) -> pa.RecordBatch | Non
     try:
         values = [record.value for record in records]
         batch = _to_arrow(schema, values)
+        # The decoder lets texts through that are not UTF-8.
+        batch.validate(full=True)
         again = pyruhvro.serialize_record_batch(batch, schema.text, 1)
         same = pc.equal(pa.chunked_array(again).cast(pa.binary()), pa.array(values, pa.binary()))
         fine = pc.all(same).as_py() and surely_fine(schema.name, batch)
