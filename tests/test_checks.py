@@ -1315,3 +1315,26 @@ def test_nothing_is_documented_as_a_check_that_is_none() -> None:
     assert [check.name for check in BUILT_IN] == [
         line.removeprefix("## `").removesuffix("`") for line in text.splitlines() if line.startswith("## `")
     ]
+
+
+def test_the_check_that_the_documentation_shows_how_to_write_works() -> None:
+    """As it stands there."""
+    text = (ROOT / "docs/checks.md").read_text(encoding="utf-8")
+    shown: dict[str, Any] = {}
+    exec(text.partition("```python\n")[2].partition("```")[0], shown)  # noqa: S102 (our own documentation)
+    check = shown["FRESH_DATA"]
+    order = ValidationRequested(
+        event_id="",
+        occurred_at=0,
+        actor="",
+        training=candidate(parameters=(Parameter(name="data_age_days", text="40", number=40.0),)),
+        requested_at_position=7,
+        policy=Policy(model="home-price"),
+    )
+    evidence = Evidence(order, LocalArtifactStore(Path("/nonexistent")), Sandbox())
+
+    outcome = check.evaluate(evidence, check.settings_given({}))
+
+    assert isinstance(check, Check)
+    expected = "the data is 40 days old; at most 31 are allowed"
+    assert Finding(outcome=Outcome.FAILED, observed=40.0, threshold=31.0, reason=expected) == outcome
