@@ -92,7 +92,8 @@ def training_story(connection: duckdb.DuckDBPyConnection, training_id: str) -> S
 def deployment_story(connection: duckdb.DuckDBPyConnection, deployment_id: str) -> Story:
     """Return a deployment's story; raises NotFound."""
     deployment = deployment_with_id(connection, deployment_id)
-    lines = [*_deployment_lines(connection, deployment), *_why_lines(connection, deployment)]
+    asked, *followed = _deployment_lines(connection, deployment)
+    lines = [asked, *_why_lines(connection, deployment), *followed]
     if deployment.decision == "accepted":
         lines += _load_lines(connection, deployment=deployment)
         now = "the current release" if deployment.current else "bound, and not the current release"

@@ -1,0 +1,111 @@
+"""Putting facts on the log: checked, encoded, appended."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypedDict
+
+from deedbook.client.schemas import publish_schemas
+from deedbook.events.clock import now_micros
+from deedbook.events.codec import Codec
+from deedbook.events.errors import InvalidInput
+from deedbook.events.facts import REGISTRY, TrainingLogged
+from deedbook.events.ids import new_id
+from deedbook.events.shape import problem_of
+from deedbook.events.sqlite_log import SqliteLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from deedbook.events.facts import Fact
+    from deedbook.events.log import Log, NewRecord
+
+_MAX_REMEMBERED = 64
+
+
+class Envelope(TypedDict):
+    """What every fact carries."""
+
+    event_id: str
+    occurred_at: int
+    actor: str
+
+
+class Recorder:
+    """Appends one person's facts to the log in a folder, and makes the log at the first.
+
+    ``clock`` tells the time in microseconds since 1970. Safe to use from several threads.
+    """
+
+    def __init__(self, folder: Path, *, actor: str, clock: Callable[[], int] = now_micros) -> None:
+        self.folder = folder
+        self.actor = actor
+        self.clock = clock
+        self.codec = Codec()
+        self._log: SqliteLog | None = None
+        self._opening = threading.Lock()
+        # Names of metrics that were found well-formed: a program logs the same ones again and again.
+        self._known_names: OrderedDict[tuple[tuple[str, str, str], ...], None] = OrderedDict()
+
+    def envelope(self) -> Envelope:
+        """Return what a new fact carries: an id of its own, the time, who says so."""
+        return {"event_id": new_id(), "occurred_at": self.clock(), "actor": self.actor}
+
+    def log(self, *, create: bool = False) -> Log:
+        """Return the log; without ``create`` raises NotFound where there is none."""
+        with self._opening:
+            if self._log is None:
+                self._log = self._opened(create=create)
+            return self._log
+
+    def _opened(self, *, create: bool) -> SqliteLog:
+        log = SqliteLog(self.folder, create=create, clock=self.clock)
+        try:
+            if create and log.end(REGISTRY) == 0:
+                publish_schemas(log, self.codec)
+        except BaseException:
+            log.close()
+            raise
+        return log
+
+    def prepared(self, fact: Fact) -> NewRecord:
+        """Return the record of a well-formed fact; raises InvalidInput for any other."""
+        if (problem := self._problem_of(fact)) is not None:
+            raise InvalidInput(problem)
+        return self.codec.encode(fact)
+
+    def append(self, fact: Fact) -> tuple[int, int]:
+        """Append a fact to its topic and return its (partition, position) once it is durable.
+
+        Raises InvalidInput before anything is appended, and what ``Log.append`` raises.
+        """
+        (where,) = self.append_records(fact.topic, [self.prepared(fact)])
+        return where
+
+    def append_records(self, topic: str, records: Sequence[NewRecord]) -> list[tuple[int, int]]:
+        """Append records to one topic, all or none, and return each one's (partition, position)."""
+        return self.log(create=True).append(topic, records)
+
+    def _problem_of(self, fact: Fact) -> str | None:
+        """Return what ``problem_of`` says, without looking twice at the same hundred names."""
+        if not isinstance(fact, TrainingLogged):
+            return problem_of(fact)
+        metrics = fact.training.metrics
+        names = tuple([(metric.name, metric.slice, metric.unit) for metric in metrics])
+        if names in self._known_names and all(type(metric.value) is float for metric in metrics):
+            return problem_of(replace(fact, training=replace(fact.training, metrics=())))
+        problem = problem_of(fact)
+        if problem is None:
+            self._known_names[names] = None
+            if len(self._known_names) > _MAX_REMEMBERED:
+                self._known_names.popitem(last=False)
+        return problem
+
+    def close(self) -> None:
+        """Let go of the log; closing twice is harmless."""
+        with self._opening:
+            if self._log is not None:
+                self._log.close()

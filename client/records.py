@@ -1,0 +1,182 @@
+"""A finished training, from what a program says of it to the record that is logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from deedbook.artifacts.formats import check_format, checked_format, detect_format
+from deedbook.client.values import (
+    Features,
+    Metrics,
+    Number,
+    coefficients_of,
+    features_of,
+    id_of,
+    metrics_of,
+    micros_of,
+    name_of,
+    parameters_of,
+    tags_of,
+)
+from deedbook.events.errors import InvalidInput, NotFound
+from deedbook.events.facts import Artifact, Training, TrainingLogged
+from deedbook.events.ids import new_id
+from deedbook.events.names import shown
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from deedbook.artifacts.store import ArtifactStore
+    from deedbook.client.recording import Recorder
+    from deedbook.events.log import NewRecord
+
+ArtifactGiven: TypeAlias = "Artifact | Path | str"
+
+_HEAD_BYTES = 16
+_BATCH = 500
+_BATCH_BYTES = 8 << 20
+_KEYS = (
+    *(
+        "model",
+        "metrics",
+        "parameters",
+        "artifact",
+        "artifact_format",
+        "training_id",
+        "model_type",
+        "framework",
+    ),
+    *(
+        "features",
+        "coefficients",
+        "git_sha",
+        "data_fingerprint",
+        "created_at",
+        "started_at",
+        "finished_at",
+        "tags",
+    ),
+)
+
+
+def training_record(
+    *,
+    model: str,
+    metrics: Metrics = (),
+    parameters: Mapping[str, object] | None = None,
+    artifact: ArtifactGiven | None = None,
+    artifact_format: str | None = None,
+    store: ArtifactStore | None = None,
+    training_id: str | UUID | None = None,
+    model_type: str = "",
+    framework: str = "",
+    features: Features = (),
+    coefficients: Mapping[str, Number] | None = None,
+    git_sha: str = "",
+    data_fingerprint: str = "",
+    created_at: datetime | None = None,
+    started_at: datetime | None = None,
+    finished_at: datetime | None = None,
+    tags: Mapping[str, str] | None = None,
+    now: int = 0,
+) -> Training:
+    """Return the record; an artifact given as a file is stored once all else is found good.
+
+    ``now``: microseconds, for what has no time of creation. Raises InvalidInput, StorageFull.
+    """
+    finished = 0 if finished_at is None else micros_of(finished_at, "finished_at")
+    created = 0 if created_at is None else micros_of(created_at, "created_at")
+    parts: dict[str, Any] = {
+        "training_id": new_id() if training_id is None else id_of(training_id),
+        "model": name_of(model, "the model"),
+        "model_type": name_of(model_type, "model_type"),
+        "framework": name_of(framework, "framework"),
+        "features": features_of(features) if features else (),
+        "parameters": parameters_of(parameters or {}),
+        "metrics": metrics_of(metrics),
+        "coefficients": coefficients_of(coefficients) if coefficients else (),
+        "git_sha": name_of(git_sha, "git_sha"),
+        "data_fingerprint": name_of(data_fingerprint, "data_fingerprint"),
+        "created_at": created or finished or now,
+        "started_at": 0 if started_at is None else micros_of(started_at, "started_at"),
+        "finished_at": finished,
+        "tags": tags_of(tags or {}),
+    }
+    return Training(artifact=_stored(artifact, artifact_format, store), **parts)
+
+
+def _stored(artifact: ArtifactGiven | None, format_: str | None, store: ArtifactStore | None) -> Artifact:
+    """Return what the record says of an artifact, storing a file under the format its bytes have."""
+    match artifact:
+        case None:
+            return Artifact()
+        case Artifact():
+            return artifact
+        case Path() | str():
+            path = Path(artifact)
+        case _:
+            raise InvalidInput(f"the artifact is {shown(artifact)}: give a model file, or an Artifact")
+    head = _head(path)
+    detected = detect_format(head)
+    declared = checked_format(format_) if format_ is not None else detected
+    if declared is None:
+        raise InvalidInput(
+            f"the format of {shown(str(path))} is not known by its bytes: say artifact_format='joblib', for example"
+        )
+    check_format(head, declared)
+    if store is None:
+        raise InvalidInput("there is no store to put the artifact into")
+    stored = store.put(path)
+    return Artifact(uri=stored.uri, sha256=stored.sha256, size_bytes=stored.size_bytes, format=declared)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD_BYTES)
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {shown(str(path))} to store") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidInput(f"the file {shown(str(path))} cannot be read: {reason}") from None
+
+
+def log_in_batches(
+    recorder: Recorder, store: ArtifactStore, trainings: Iterable[Mapping[str, Any] | Training]
+) -> list[str]:
+    """Append many trainings, each batch whole or not at all, and return their ids."""
+    ids: list[str] = []
+    batch: list[tuple[str, NewRecord]] = []
+    size = 0
+    for number, given in enumerate(trainings, start=1):
+        try:
+            training = given if isinstance(given, Training) else _from_mapping(given, store, recorder.clock())
+            record = recorder.prepared(TrainingLogged(**recorder.envelope(), training=training))
+        except InvalidInput as error:
+            raise InvalidInput(f"training {number}: {error} (the first {len(ids)} are logged)") from error
+        batch.append((training.training_id, record))
+        size += len(record.value)
+        if len(batch) >= _BATCH or size >= _BATCH_BYTES:
+            ids += _append(recorder, batch)
+            batch, size = [], 0
+    return ids + _append(recorder, batch)
+
+
+def _from_mapping(given: object, store: ArtifactStore, now: int) -> Training:
+    if not isinstance(given, Mapping):
+        raise InvalidInput(f"it is {shown(given)}: give a mapping, or a Training")
+    unknown = [key for key in given if key not in _KEYS]
+    if unknown:
+        raise InvalidInput(f"{shown(unknown[0])} is not one of {', '.join(_KEYS)}")
+    if "model" not in given:
+        raise InvalidInput("it has no model")
+    return training_record(**{**given, "store": store, "now": now})
+
+
+def _append(recorder: Recorder, batch: list[tuple[str, NewRecord]]) -> list[str]:
+    if batch:
+        recorder.append_records(TrainingLogged.topic, [record for _, record in batch])
+    return [training_id for training_id, _ in batch]

@@ -1,0 +1,199 @@
+"""A serving host: it loads the models that its own release is bound to, and no others."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deedbook.artifacts.formats import SAFE_FORMATS, load_model
+from deedbook.artifacts.store import LocalArtifactStore
+from deedbook.client.git import head_commit
+from deedbook.client.local_copies import LocalCopies
+from deedbook.client.reading import Reader
+from deedbook.client.recording import Recorder
+from deedbook.client.registry import read_settings
+from deedbook.client.values import name_of
+from deedbook.events.errors import (
+    DeedbookError,
+    InvalidInput,
+    LogDamaged,
+    LogReplaced,
+    LogUnavailable,
+    NotFound,
+    ProjectionBusy,
+    StorageFull,
+)
+from deedbook.events.facts import ModelLoaded
+from deedbook.events.names import shown
+
+if TYPE_CHECKING:
+    from deedbook.projector.queries import BoundModel, Deployment
+
+REGISTRY_SOURCE = "registry"
+COPY_SOURCE = "local copy"
+_AWAY = (LogUnavailable, LogDamaged, LogReplaced, ProjectionBusy, StorageFull)
+
+
+class Host:
+    """One instance of a service, running one release of it.
+
+    ``release``: by default DEEDBOOK_RELEASE, else the commit checked out in the working directory.
+    ``url``: by default DEEDBOOK_URL, else `sqlite:///./.deedbook`. ``instance``: by default host and
+    process id. Copies are kept in DEEDBOOK_CACHE, else in the user's cache folder. Raises InvalidInput
+    where no release is known.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        release: str | None = None,
+        environment: str = "production",
+        url: str | None = None,
+        instance: str | None = None,
+    ) -> None:
+        self._settings = read_settings(url)
+        self.service = name_of(service, "the service")
+        self.environment = name_of(environment, "the environment")
+        self.release = name_of(release or _own_release(), "the release")
+        self.instance = name_of(instance or f"{socket.gethostname()}:{os.getpid()}", "the instance")
+        self._recorder = Recorder(self._settings.folder, actor=self._settings.actor)
+        self._reader = Reader(self._recorder)
+        self._copies = LocalCopies(_cache_folder())
+        self._deployment: Deployment | None = None
+        self._source = REGISTRY_SOURCE
+
+    @property
+    def deployment(self) -> Deployment:
+        """What this release is bound to: by the registry, or by the local copy when that is away.
+
+        Raises NotFound, which says what is bound instead.
+        """
+        if self._deployment is None:
+            self._deployment = self._looked_up()
+        return self._deployment
+
+    def models(self) -> tuple[str, ...]:
+        """Return the names of the models that this release is bound to."""
+        return tuple(model.model for model in self.deployment.models)
+
+    def load(self, model: str, *, allow_pickle: bool = False) -> Any:  # noqa: ANN401 - the framework's own object
+        """Return the model that this release is bound to, its digest verified, and report that it is loaded.
+
+        ``allow_pickle``: also load pickle and joblib, which run whatever code their author wrote.
+        Raises NotFound (not bound), ArtifactDamaged, InvalidInput (a format not allowed), MissingExtra.
+        """
+        bound = self._bound(name_of(model, "the model"))
+        if not bound.artifact_sha256 or not bound.artifact_format:
+            raise NotFound(f"training {bound.training_id} of {bound.model} has no artifact to load")
+        allowed = SAFE_FORMATS | {"pickle", "joblib"} if allow_pickle else SAFE_FORMATS
+        loaded = load_model(self._artifact(bound), bound.artifact_format, allowed=allowed)
+        self._report(bound)
+        return loaded
+
+    def close(self) -> None:
+        """Let go of all files; closing twice is harmless."""
+        self._reader.close()
+        self._recorder.close()
+
+    def _looked_up(self) -> Deployment:
+        from deedbook.projector.queries import binding
+
+        try:
+            self._recorder.log()
+        except DeedbookError as away:
+            return self._copied(away)
+        try:
+            with self._reader.connection() as connection:
+                found = binding(connection, self.service, self.release, self.environment)
+        except _AWAY as away:
+            return self._copied(away)
+        try:
+            self._copies.keep_deployment(self._key(), found)
+        except DeedbookError as error:
+            _warn(f"{error}: this host can't boot without the registry")
+        return found
+
+    def _copied(self, away: DeedbookError) -> Deployment:
+        """Return the local copy of the deployment; raises what kept the registry away where there is none."""
+        found = self._copies.deployment(self._key(), self.service, self.environment, self.release)
+        if found is None:
+            raise away
+        _warn(f"the registry is away ({away}): release {self.release} boots from its local copy")
+        self._source = COPY_SOURCE
+        return found
+
+    def _key(self) -> str:
+        """Return what tells this registry's copies from another's: where it is, however that is written."""
+        return self._settings.folder.as_uri()
+
+    def _bound(self, model: str) -> BoundModel:
+        for bound in self.deployment.models:
+            if bound.model == model:
+                return bound
+        raise NotFound(
+            f"release {self.release} of {self.service} in {self.environment} is not bound to a model "
+            f"{shown(model)}: it is bound to {', '.join(self.models())}"
+        )
+
+    def _artifact(self, bound: BoundModel) -> bytes:
+        """Return the artifact's verified bytes: the local copy, else the registry's, which is then kept here."""
+        assert bound.artifact_sha256 is not None  # noqa: S101 - the caller has seen that there is one
+        copied = self._copies.artifact(bound.artifact_sha256)
+        if copied is not None:
+            return copied
+        data = LocalArtifactStore(self._settings.folder / "artifacts").fetch(bound.artifact_sha256)
+        try:
+            self._copies.keep_artifact(data)
+        except DeedbookError as error:
+            _warn(f"{error}: this host can't boot without the registry")
+        return data
+
+    def _report(self, bound: BoundModel) -> None:
+        """Put on the log that this instance runs the model; its absence stops nobody from serving."""
+        try:
+            self._recorder.log()
+            envelope = self._recorder.envelope()
+            self._recorder.append(
+                ModelLoaded(
+                    **envelope,
+                    service=self.service,
+                    environment=self.environment,
+                    release=self.release,
+                    instance=self.instance,
+                    model=bound.model,
+                    training_id=bound.training_id,
+                    artifact_sha256=bound.artifact_sha256 or "",
+                    source=self._source,
+                    loaded_at=envelope["occurred_at"],
+                )
+            )
+        except DeedbookError as error:
+            _warn(f"that {bound.model} is loaded could not be reported: {error}")
+
+
+def _own_release() -> str:
+    release = os.environ.get("DEEDBOOK_RELEASE") or head_commit(Path.cwd())
+    if not release:
+        raise InvalidInput(
+            "which release runs here is not known: give release=…, set DEEDBOOK_RELEASE, or run in a git checkout"
+        )
+    return release
+
+
+def _cache_folder() -> Path:
+    """Return where copies are kept: DEEDBOOK_CACHE, else the platform's folder for caches."""
+    if given := os.environ.get("DEEDBOOK_CACHE"):
+        return Path(given).absolute()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "deedbook"
+    # The XDG specification: a path that is not absolute does not count.
+    shared = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(shared) if shared.startswith("/") else Path.home() / ".cache") / "deedbook"
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=4)
