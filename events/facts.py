@@ -187,10 +187,11 @@ class RequestSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """An earlier training a candidate may be compared with, and in which role."""
+    """An earlier training a candidate may be compared with: in which role, and its version."""
 
     role: BaselineRole
     training: Training
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

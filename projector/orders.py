@@ -93,9 +93,8 @@ def unanswered(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], i
         "select t.training_id, r.requested_at_position, e.recorded_at "
         "from base.request r join base.training t on t.key = r.training_key "
         "join base.event e on e.topic = 'registry' and e.position = r.requested_at_position "
-        "where r.closed_position is null or (r.requested_at_position, r.training_key) in ("
-        "  select v.requested_at_position, v.training_key from base.verdict v "
-        "  where v.position = r.closed_position and v.validator_version = ?) "
+        "left join base.verdict v on v.position = r.closed_position and v.training_key = r.training_key "
+        "where r.closed_position is null or v.validator_version = ? "
         "qualify row_number() over (partition by t.key order by r.requested_at_position desc) = 1",
         [NO_VALIDATOR],
     ).fetchall()
@@ -107,6 +106,7 @@ def orders_of(connection: duckdb.DuckDBPyConnection, requests: Sequence[Request]
     ids = {request.training_id for request in requests}
     ids |= {training_id for request in requests for _, training_id in request.baselines}
     trainings = trainings_by_id(connection, ids)
+    versions = _versions(connection, ids)
     policies = {key: _policy(connection, *key) for key in {(r.model, r.policy_version) for r in requests}}
     sets = _request_sets(connection, {r.requests_id for r in requests if r.requests_id})
     return [
@@ -114,11 +114,22 @@ def orders_of(connection: duckdb.DuckDBPyConnection, requests: Sequence[Request]
             request=request,
             training=trainings[request.training_id],
             policy=policies[request.model, request.policy_version],
-            baselines=tuple(Baseline(role=role, training=trainings[id_]) for role, id_ in request.baselines),
+            baselines=tuple(
+                Baseline(role=role, training=trainings[id_], version=versions[id_])
+                for role, id_ in request.baselines
+            ),
             requests=(sets[request.requests_id],) if request.requests_id else (),
         )
         for request in requests
     ]
+
+
+def _versions(connection: duckdb.DuckDBPyConnection, training_ids: set[str]) -> dict[str, int]:
+    rows = connection.execute(
+        "select training_id, version from base.training where training_id in (select unnest(?))",
+        [sorted(training_ids)],
+    ).fetchall()
+    return dict(rows)
 
 
 def trainings_by_id(

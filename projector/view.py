@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from deedbook.events.facts import CheckSpec, Policy
+from deedbook.events.facts import CheckSpec, Parameter, Policy
 from deedbook.projector.decision import Accepted, Rejected
 from deedbook.projector.rows import (
     ChunkRow,
@@ -119,7 +119,11 @@ def default_policy(model: str) -> Policy:
         group_by_all=True,
         checks=(
             CheckSpec(check="artifact_intact", reads=("artifact",)),
-            CheckSpec(check="features_match", reads=("features",)),
+            CheckSpec(
+                check="features_match",
+                settings=(Parameter(name="required", text="false"),),
+                reads=("features",),
+            ),
         ),
     )
 

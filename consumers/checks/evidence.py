@@ -10,7 +10,7 @@ from deedbook.artifacts.requests import MAX_REQUESTS, MAX_SET_BYTES, Request, Va
 from deedbook.consumers.checks.check import Finding
 from deedbook.consumers.checks.sentences import day, listed
 from deedbook.events.errors import InvalidInput
-from deedbook.events.facts import BaselineRole, Outcome, Policy, Training, ValidationRequested
+from deedbook.events.facts import Baseline, BaselineRole, Outcome, Policy, Training, ValidationRequested
 from deedbook.events.names import shown
 
 if TYPE_CHECKING:
@@ -43,22 +43,28 @@ class Evidence:
         self._sandbox = sandbox
         self._predictions: dict[tuple[str, str, tuple[str, ...]], Predictions | Failure] = {}
 
-    @cached_property
+    @property
     def baseline(self) -> Training | None:
         """The training in the policy's baseline role; InvalidInput where the order names several."""
-        found = [baseline.training for baseline in self._order.baselines if baseline.role is self._role]
+        return self._baseline.training if self._baseline else None
+
+    @cached_property
+    def _baseline(self) -> Baseline | None:
+        found = [baseline for baseline in self._order.baselines if baseline.role is self._role]
         if len(found) > 1:
             raise InvalidInput(f"the order names {len(found)} trainings as {_ROLE_WORDS[self._role]}")
         return found[0] if found else None
 
     @property
     def baseline_words(self) -> str:
-        """The baseline as a reviewer reads it: `the last deployable training (0198…, of 2014-03-01)`."""
-        if self.baseline is None:
+        """The baseline as a reviewer reads it: `the last deployable training (version 7, of 2014-03-01)`."""
+        if self._baseline is None:
             return f"nothing ({self._nothing_words})"
-        created = day(self.baseline.created_at)
+        training, version = self._baseline.training, self._baseline.version
+        created = day(training.created_at)
         of = f", of {created}" if created else ""
-        return f"{_ROLE_WORDS[self._role]} ({self.baseline.training_id[:36]}{of})"
+        named = f"version {version}" if version else training.training_id[:36]
+        return f"{_ROLE_WORDS[self._role]} ({named}{of})"
 
     def nothing_to_compare(self, subject: str = "") -> Finding:
         """Return the pass of a training that has no baseline, with that as its reason."""
