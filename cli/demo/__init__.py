@@ -1,0 +1,11 @@
+"""The story that `deedbook demo` tells on real data: home prices in eight Texas cities.
+
+    data.py       what each month's delivery of a city's history holds
+    models.py     one month's retrain of one city
+    texas.toml    the policy its trainings must pass
+    folder.py     where the demo keeps its registry, and what it may remove
+    stage.py      how the story is shown, on a terminal and without one
+    instance.py   a serving instance, and the process it runs in
+
+`story.py` tells the whole of it, with the chapters beside it.
+"""

@@ -1,0 +1,76 @@
+"""What all chapters share: the registry, who speaks to it, the data, and the services that sell predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from deedbook.cli.demo.data import CITIES, History, Month
+from deedbook.cli.wiring import Registry, judging, opened
+from deedbook.client.registry import connect
+
+if TYPE_CHECKING:
+    from deedbook.cli.demo.folder import DemoFolder
+    from deedbook.cli.settings import Settings
+    from deedbook.client.registry import Registry as Connection
+    from deedbook.consumers.validation import Validator
+
+# The last month that two releases are told apart by; the months before it are the first release's.
+LAST_MONTH: Final = Month(2015, 6)
+RETRAINS: Final = 24
+RETRAINS_FAST: Final = 6
+# Whose delivery of the last month is in the wrong unit.
+WRONG_CITY: Final = "Houston"
+# Commits of the pricing service's code; the demo has no such code, so it makes them up.
+SHA_A: Final = "a41f7c02d9be5c38f6a0e1d47b92c8350f6e1da4"
+SHA_B: Final = "b7e03d15c2f84a96d1b0793ce5a86f42d9c71e08"
+
+TRAINER: Final = "monthly-retrain"
+VALIDATOR: Final = "validation-worker"
+PIPELINE: Final = "release-pipeline"
+
+
+@dataclass(slots=True)
+class Scene:
+    """The demo's registry and those who act in it.
+
+    `trainer` and `pipeline` are clients as other people's programs are; `validator` judges, from the order
+    at `next_order` on. `trainings`: the newest training of each city, good or bad.
+    """
+
+    url: str
+    folder: DemoFolder
+    history: History
+    months: tuple[Month, ...]
+    trainer: Connection
+    pipeline: Connection
+    registry: Registry
+    validator: Validator
+    next_order: int = 0
+    trainings: dict[str, str] = field(default_factory=dict)
+
+
+def service_of(city: str) -> str:
+    """Return the name of the service that prices homes in a city."""
+    return f"pricing-{city.lower().replace(' ', '-')}"
+
+
+SERVICES: Final = {city: service_of(city) for city in CITIES}
+
+
+@contextmanager
+def scene(settings: Settings, folder: DemoFolder, url: str, *, fast: bool) -> Iterator[Scene]:
+    """Set the scene with an empty registry, and let go of everything at the end. Raises MissingExtra."""
+    history = History()
+    count = RETRAINS_FAST if fast else RETRAINS
+    months = tuple(LAST_MONTH.later(-back) for back in range(count, 0, -1))
+    speaking = replace(settings, url=url, actor=VALIDATOR)
+    with (
+        opened(speaking, create=True) as registry,
+        judging(registry) as (validator, _),
+        connect(url, actor=TRAINER) as trainer,
+        connect(url, actor=PIPELINE) as pipeline,
+    ):
+        yield Scene(url, folder, history, months, trainer, pipeline, registry, validator)

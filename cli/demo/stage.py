@@ -1,0 +1,63 @@
+"""How the story is shown: with colours and moving bars to a person, in plain lines to a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import TypeAlias
+
+from deedbook.cli.tables import console, on_terminal, say
+
+Advance: TypeAlias = Callable[[str], None]
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+def chapter(title: str) -> None:
+    """Open a chapter."""
+    say()
+    say(title, style="bold cyan")
+
+
+def tell(sentence: str) -> None:
+    """Say one sentence of the story."""
+    say(f"  {sentence}")
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Advance]:
+    """Show how far a long piece of work is; call what is yielded after each step, with where it is now.
+
+    Without a terminal: a plain line every few seconds, and one at the end.
+    """
+    if on_terminal():
+        with _bar(what, total) as advance:
+            yield advance
+        return
+    done, last_line = 0, monotonic()
+
+    def advance_plainly(where: str) -> None:
+        nonlocal done, last_line
+        done += 1
+        if done == total or monotonic() - last_line >= _SECONDS_BETWEEN_LINES:
+            last_line = monotonic()
+            tell(f"{what}: {done} of {total} ({where})")
+
+    yield advance_plainly
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Advance]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("  {task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[where]}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console()) as bars:
+        task = bars.add_task(what, total=total, where="")
+        yield lambda where: bars.update(task, advance=1, where=where)

@@ -1,0 +1,117 @@
+"""The whole story: two years of real retrains, a month that went wrong, two releases, a crash and a rollback."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from deedbook.cli.demo.chart import chart
+from deedbook.cli.demo.data import CITIES
+from deedbook.cli.demo.folder import DEFAULT_FOLDER, demo_folder
+from deedbook.cli.demo.models import MODEL, check_libraries
+from deedbook.cli.demo.releases import Moments, first_release, incident, refusal, rollback, second_release
+from deedbook.cli.demo.retrains import demands, walk_forward, wrong_month
+from deedbook.cli.demo.scene import SERVICES, WRONG_CITY, Scene, scene
+from deedbook.cli.demo.serving import killed_and_restarted, two_instances
+from deedbook.cli.demo.stage import chapter, tell
+from deedbook.cli.tables import say
+from deedbook.client.urls import folder_of
+from deedbook.events.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from deedbook.cli.settings import Settings
+
+
+def main(
+    settings: Settings, *, folder: Path = DEFAULT_FOLDER, url: str | None = None, fast: bool = False
+) -> None:
+    """Tell the story with a fresh registry in the folder, or in an empty one at the URL.
+
+    `settings.url` is left alone: nobody's registry is a place for a demo's trainings. `fast`: six months of
+    retrains, not twenty-four. Raises InvalidInput, MissingExtra, StorageFull, and what the registry raises.
+    """
+    started = monotonic()
+    check_libraries()
+    if url is not None:
+        _check_empty(url)
+    with demo_folder(folder) as own:
+        where = url or f"sqlite:///{_written(own.registry)}"
+        with scene(settings, own, where, fast=fast) as told:
+            _open(told)
+            _tell(told)
+            _close(told, monotonic() - started)
+
+
+def _tell(told: Scene) -> None:
+    moments = Moments()
+    demands(told)
+    walk_forward(told)
+    first_release(told, moments)
+    with two_instances(told) as instances:
+        wrong_month(told)
+        chart(told)
+        killed_and_restarted(told, instances)
+    refusal(told)
+    second_release(told, moments)
+    rollback(told, moments)
+    incident(told, moments)
+
+
+def _open(told: Scene) -> None:
+    say("deedbook: what was deployed, and why", style="bold")
+    tell(
+        f"Real data: home sales in {len(CITIES)} Texas cities, month by month (Real Estate Center at Texas A&M)."
+    )
+    tell(f"A fresh registry: {told.url}")
+
+
+def _close(told: Scene, seconds: float) -> None:
+    with told.registry.reading() as connection:
+        (events,) = connection.execute("select count(*) from events").fetchone() or (0,)
+    chapter("Now you")
+    tell(f"{events:,} events are on the log, after {seconds:.0f} s. Three commands to try next:")
+    say()
+    for command in next_commands(told.url):
+        say(f"    {command}")
+
+
+def next_commands(url: str) -> tuple[str, str, str]:
+    """Return three commands that work as they are printed, in the folder the demo was started in."""
+    deedbook = f"{_program()} --url {shlex.quote(url)}"
+    worst = (
+        "select parameters['city'] as city, year(created_at) as year, avg(value) as mse from metric_history"
+    )
+    return (
+        f"{deedbook} failures",
+        f"{deedbook} live {SERVICES[WRONG_CITY]}",
+        f"{deedbook} sql \"{worst} where model = '{MODEL}' and name = 'mse' group by all order by mse\"",
+    )
+
+
+def _program() -> str:
+    """Return how the command was started here, if that finds it again, else how it always can be."""
+    started = Path(sys.argv[0])
+    found = shutil.which("deedbook")
+    if found is not None and Path(found).resolve() == started.resolve():
+        return "deedbook"
+    if started.name == "deedbook" and started.is_file():
+        return shlex.quote(_written(started))
+    return f"{shlex.quote(sys.executable)} -m deedbook.cli"
+
+
+def _written(path: Path) -> str:
+    """Return a path as a person in the working directory would write it."""
+    absolute = path.absolute()
+    here = Path.cwd()
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
+
+
+def _check_empty(url: str) -> None:
+    """Refuse a registry that holds anything: what the demo logs can never be taken out of it again."""
+    folder = folder_of(url)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidInput(f"there is something in {folder} already: the demo wants a registry of its own")
