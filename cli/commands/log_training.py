@@ -1,0 +1,139 @@
+"""`deedbook log-training`: trainings from JSON onto the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deedbook.cli.documents import print_document
+from deedbook.cli.input_files import read_input, read_objects
+from deedbook.cli.options import AsJson, settings_of
+from deedbook.cli.plain_text import plain
+from deedbook.cli.tables import note, say
+from deedbook.cli.wiring import Registry, opened
+from deedbook.cli.writing import Decided, record
+from deedbook.events.errors import InvalidInput, RequestRejected
+
+if TYPE_CHECKING:
+    from deedbook.events.facts import Training, TrainingLogged
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A training that was put on the log, and what was decided on it; `version` is None if it was rejected."""
+
+    training_id: str
+    model: str
+    version: int | None
+    position: int
+    decision: str
+    reason: str
+
+
+def log_training(
+    ctx: typer.Context,
+    file: Annotated[
+        str, typer.Argument(help="A JSON object, an array of them, or one a line; - reads standard input.")
+    ],
+    artifact: Annotated[
+        Path | None,
+        typer.Option(help="The model's file: it is stored, and its digest recorded.", metavar="FILE"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Log trainings described in JSON: all, or none."""
+    name = "standard input" if file == "-" else plain(file, 200)
+    objects = read_objects(read_input(file), name)
+    if artifact is not None and len(objects) != 1:
+        raise InvalidInput(f"--artifact is the file of one training, and these are {len(objects)}")
+    with opened(settings_of(ctx)) as registry:
+        trainings = _trainings(registry, objects)
+        if artifact is not None:
+            trainings = [_with_artifact(registry, objects[0], trainings[0], artifact)]
+        logged = _logged(registry, trainings)
+    if as_json:
+        print_document(logged)
+    else:
+        _print(logged)
+    rejected = [one for one in logged if one.decision == "rejected"]
+    if rejected:
+        count = f"{len(rejected)} of {len(logged)} trainings were rejected: " if len(logged) > 1 else ""
+        raise RequestRejected(f"{count}{rejected[0].reason}")
+
+
+def _trainings(registry: Registry, objects: Sequence[dict[str, object]]) -> list[Training]:
+    """Return the trainings that JSON objects describe, every one of them good to be logged."""
+    from deedbook.cli.training_records import arguments_of
+    from deedbook.client.records import training_record
+
+    found = []
+    for number, item in enumerate(objects, start=1):
+        try:
+            training = training_record(**arguments_of(item), now=registry.recorder.clock())
+            registry.recorder.prepared(_fact(registry, training))
+        except InvalidInput as error:
+            raise InvalidInput(f"training {number}: {error}" if len(objects) > 1 else str(error)) from None
+        found.append(training)
+    return found
+
+
+def _with_artifact(registry: Registry, item: dict[str, object], training: Training, file: Path) -> Training:
+    """Store a model's file and return the training that points at it."""
+    from deedbook.cli.training_records import arguments_of
+    from deedbook.client.records import training_record
+
+    declared = training.artifact
+    if declared.uri or declared.sha256:
+        raise InvalidInput("the training names an artifact already: leave that out, or --artifact")
+    arguments = {
+        **arguments_of(item),
+        "training_id": training.training_id,
+        "artifact": file,
+        "artifact_format": declared.format or None,
+    }
+    return training_record(**arguments, store=registry.artifacts, now=training.created_at)
+
+
+def _fact(registry: Registry, training: Training) -> TrainingLogged:
+    from deedbook.events.facts import TrainingLogged
+
+    return TrainingLogged(**registry.envelope(), training=training)
+
+
+def _logged(registry: Registry, trainings: Sequence[Training]) -> list[Logged]:
+    decided = record(registry, [_fact(registry, training) for training in trainings])
+    with registry.reading() as connection:
+        rows = connection.execute(
+            "select training_id, version from main.trainings where training_id in (select unnest(?::varchar[]))",
+            [[training.training_id for training in trainings]],
+        ).fetchall()
+    versions = dict(rows)
+    return [_one(training, found, versions) for training, found in zip(trainings, decided, strict=True)]
+
+
+def _one(training: Training, found: Decided, versions: dict[str, int]) -> Logged:
+    return Logged(
+        training_id=training.training_id,
+        model=training.model,
+        version=None if found.decision == "rejected" else versions.get(training.training_id),
+        position=found.position,
+        decision=found.decision,
+        reason=found.reason,
+    )
+
+
+def _print(logged: Sequence[Logged]) -> None:
+    for one in logged:
+        match one.decision:
+            case "accepted":
+                say(f"Logged {one.model}@{one.version} ({one.training_id}) at position {one.position}.")
+            case "ignored":
+                say(f"{one.model}@{one.version} ({one.training_id}) was there already.")
+            case _:
+                say(f"Rejected {one.model} ({one.training_id}): {one.reason}")
+    if any(one.decision == "accepted" for one in logged):
+        note("Whether it may be deployed is for a verdict to say: deedbook validate --once")

@@ -1,0 +1,138 @@
+"""`deedbook metrics`: one metric over time, by the value of a parameter."""
+
+from __future__ import annotations
+
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deedbook.cli.documents import print_document
+from deedbook.cli.moments import moment
+from deedbook.cli.numbers import short_number
+from deedbook.cli.options import AsJson, Since, Until, settings_of
+from deedbook.cli.plain_text import plain
+from deedbook.cli.sparkline import sparkline
+from deedbook.cli.tables import Column, note, print_table, say
+from deedbook.cli.wiring import opened
+from deedbook.events.errors import NotFound
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from deedbook.projector.queries import MetricSeries, SeriesPoint
+
+_SPARK_WIDTH = 16
+_NO_VALUE = "(none)"
+
+
+def metrics(
+    ctx: typer.Context,
+    model: Annotated[str, typer.Argument(help="The model's name.")],
+    metric: Annotated[str, typer.Argument(help="The metric's name; mse[north] is its slice north.")],
+    *,
+    by: Annotated[
+        str | None, typer.Option(help="Tell trainings apart by this parameter's value.", metavar="PARAMETER")
+    ] = None,
+    png: Annotated[
+        Path | None,
+        typer.Option(help="Draw the chart into this file as well.", metavar="FILE", dir_okay=False),
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a metric over time by the value of a parameter."""
+    from deedbook.projector.queries import MetricName, metric_series
+
+    after = moment(since, "--since") if since else None
+    before = moment(until, "--until") if until else None
+    with opened(settings_of(ctx)) as registry, registry.reading() as connection:
+        series = metric_series(
+            connection, model, MetricName.parse(metric), by=by, created_after=after, created_before=before
+        )
+        if not len(series):
+            raise NotFound(_nothing(connection, model, metric))
+    if as_json:
+        print_document(_document(series))
+    else:
+        _print(series)
+    if png is not None:
+        _draw(series, png)
+        note(f"The chart is in {png}.")
+
+
+def _nothing(connection: duckdb.DuckDBPyConnection, model: str, metric: str) -> str:
+    """Return the sentence for a series without points: no such model, no such metric, or none in that time."""
+    names = connection.execute(
+        "select distinct name from main.metric_history where model = ? order by name limit 20", [model]
+    ).fetchall()
+    if not names:
+        known = connection.execute("select 1 from main.trainings where model = ? limit 1", [model]).fetchone()
+        if known is None:
+            return f"there is no training of a model {plain(model, 80)!r}"
+        return f"no training of {plain(model, 80)} has a metric"
+    shown = ", ".join(plain(name, 40) for (name,) in names)
+    return f"no training of {plain(model, 80)} has {plain(metric, 80)!r} in that time; its metrics: {shown}"
+
+
+def _document(series: MetricSeries) -> dict[str, object]:
+    return {
+        "model": series.model,
+        "metric": series.metric.name,
+        "slice": series.metric.slice,
+        "by": series.by,
+        "direction": series.direction,
+        "unit": series.unit,
+        "series": [
+            {"value": value, "points": [point._asdict() for point in points]}
+            for value, points in series.lines().items()
+        ],
+    }
+
+
+def _print(series: MetricSeries) -> None:
+    unit = f", in {plain(series.unit, 40)}" if series.unit else ""
+    better = {"lower": ", lower is better", "higher": ", higher is better"}.get(series.direction, "")
+    by = f" by {plain(series.by, 40)}" if series.by else ""
+    say(f"{plain(series.metric, 60)} of {plain(series.model, 60)}{by}{unit}{better}", style="bold")
+    columns = [
+        Column(series.by or "all"),
+        Column("over time", whole=True),
+        *(Column(name, whole=True, align="right") for name in ("n", "first", "last", "min", "max", "change")),
+    ]
+    print_table(columns, (_row(value, points) for value, points in series.lines().items()))
+
+
+def _row(value: str | None, points: tuple[SeriesPoint, ...]) -> list[object]:
+    values = [point.value for point in points]
+    known = [v for v in values if v == v]  # noqa: PLR0124 - NaN is what differs from itself
+    low, high = (min(known), max(known)) if known else (float("nan"), float("nan"))
+    return [
+        _NO_VALUE if value is None else value,
+        sparkline(values, _SPARK_WIDTH),
+        len(values),
+        *(short_number(v) for v in (values[0], values[-1], low, high)),
+        _change(values[0], values[-1]),
+    ]
+
+
+def _change(first: float, last: float) -> str:
+    """Return how much the last value differs from the first, in parts of the first."""
+    if not (isfinite(first) and isfinite(last)) or first == 0:
+        return ""
+    return f"{(last / abs(first) - first / abs(first)):+.1%}"
+
+
+def _draw(series: MetricSeries, file: Path) -> None:
+    from deedbook.cli.chart import Point, chart_spec, write_png
+
+    points = [
+        Point(_NO_VALUE if value is None else value, point.created_at, point.value)
+        for value, line in series.lines().items()
+        for point in line
+    ]
+    by = f" by {series.by}" if series.by else ""
+    title = f"{series.metric} of {series.model}{by}"
+    write_png(chart_spec(points, title=title, metric=str(series.metric), parameter=series.by or "all"), file)

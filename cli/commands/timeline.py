@@ -1,0 +1,224 @@
+"""What happened: one thing's whole story, and the log as it grows."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deedbook.cli.documents import print_document, print_document_line
+from deedbook.cli.moments import shown
+from deedbook.cli.options import AsJson, Limit, settings_of
+from deedbook.cli.plain_text import plain
+from deedbook.cli.tables import Column, print_fields, print_table, say
+from deedbook.cli.wiring import Registry, opened
+from deedbook.events.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from deedbook.projector.queries import Event
+
+_POLL_SECONDS = 1.0
+_BATCH = 1_000
+_EVERY_TOPIC = "all"
+
+
+def explain(
+    ctx: typer.Context,
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="A training, run or deployment: its id, the beginning of it, or MODEL@VERSION."
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Tell the whole story of a training or a deployment."""
+    from deedbook.projector.queries import explain as story_of
+
+    with opened(settings_of(ctx)) as registry, registry.reading() as connection:
+        story = story_of(connection, subject)
+    if as_json:
+        print_document(story)
+        return
+    say(f"{story.title}", style="bold")
+    print_fields([(story.kind, story.subject), ("now", story.now)])
+    say()
+    rows = [
+        (_place(line.topic, line.position), shown(line.at), line.actor, line.text) for line in story.lines
+    ]
+    print_table(
+        [
+            Column("position", whole=True, align="right"),
+            Column("at (UTC)", whole=True),
+            Column("who"),
+            Column("what"),
+        ],
+        rows,
+    )
+
+
+def _place(topic: str, position: int) -> str:
+    return str(position) if topic == "registry" else f"{topic}:{position}"
+
+
+def events(
+    ctx: typer.Context,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C.")] = False,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type", help="Only this type, such as VerdictIssued; may be repeated.", metavar="TYPE"
+        ),
+    ] = None,
+    topic: Annotated[
+        str, typer.Option(help="registry, metrics, hosts, or all.", metavar="TOPIC")
+    ] = "registry",
+    after: Annotated[
+        int | None,
+        typer.Option(
+            help="From the position after this one on; else the newest.", min=-1, metavar="POSITION"
+        ),
+    ] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List the log's events and what was decided on each."""
+    wanted = _Wanted(_topics(topic), _types(kind or []))
+    if after is not None and len(wanted.topics) > 1:
+        raise InvalidInput("--after counts in one topic: say which with --topic")
+    with opened(settings_of(ctx)) as registry:
+        with registry.reading() as connection:
+            found = wanted.first(connection, after, limit)
+            places = wanted.places(connection, found if after is not None else ())
+        if not follow:
+            _print(found, as_json=as_json)
+            return
+        _print_lines(found, as_json=as_json)
+        for news in _following(registry, wanted, places):
+            _print_lines(news, as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which events are asked for."""
+
+    topics: tuple[str, ...]
+    types: tuple[str, ...]
+
+    def first(self, connection: DuckDBPyConnection, after: int | None, limit: int) -> Sequence[Event]:
+        """Return the first events after a position, or the newest of all."""
+        from deedbook.projector.queries import events as events_of
+
+        topic = self.topics[0] if len(self.topics) == 1 else None
+        if after is None:
+            return events_of(connection, topic=topic, types=self.types, newest=True, limit=limit)
+        return events_of(connection, topic=topic, types=self.types, after=after, limit=limit)
+
+    def places(self, connection: DuckDBPyConnection, shown_already: Sequence[Event]) -> dict[str, int]:
+        """Return for each topic the position after which nothing was shown yet."""
+        from deedbook.projector.queries import events as events_of
+
+        if shown_already:
+            return {self.topics[0]: shown_already[-1].position}
+        newest = {topic: events_of(connection, topic=topic, newest=True, limit=1) for topic in self.topics}
+        return {topic: found[0].position if found else -1 for topic, found in newest.items()}
+
+    def next(self, connection: DuckDBPyConnection, places: dict[str, int]) -> list[Event]:
+        """Return what came after these places, in the order recorded, and move the places on."""
+        from deedbook.projector.queries import events as events_of
+
+        news: list[Event] = []
+        for topic, place in places.items():
+            found = events_of(connection, topic=topic, after=place, limit=_BATCH)
+            places[topic] = found[-1].position if found else place
+            news += [event for event in found if not self.types or event.type in self.types]
+        return sorted(news, key=lambda event: event.recorded_at)
+
+
+def _following(registry: Registry, wanted: _Wanted, places: dict[str, int]) -> Iterator[list[Event]]:
+    """Yield what comes, batch by batch; the projection is opened only when there is something new."""
+    log = registry.log
+    while True:
+        if all(log.end(topic) <= place + 1 for topic, place in places.items()):
+            topic, place = next(iter(places.items()))
+            log.read(topic, 0, place + 1, max_records=1, timeout_seconds=_POLL_SECONDS)
+            continue
+        with registry.reading() as connection:
+            news = wanted.next(connection, places)
+        yield news
+
+
+def _topics(topic: str) -> tuple[str, ...]:
+    from deedbook.projector.store import FOLDED_TOPICS
+
+    if topic == _EVERY_TOPIC:
+        return FOLDED_TOPICS
+    if topic not in FOLDED_TOPICS:
+        raise InvalidInput(
+            f"{plain(topic, 40)!r} is not a topic with a timeline: {', '.join(FOLDED_TOPICS)} or {_EVERY_TOPIC}"
+        )
+    return (topic,)
+
+
+def _types(given: Sequence[str]) -> tuple[str, ...]:
+    from deedbook.events.facts import FACTS
+
+    names = [cls.__name__ for cls in FACTS]
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+            raise InvalidInput(f"{plain(name, 60)!r} is not a type of event: {hint}")
+    return tuple(given)
+
+
+def _print(found: Sequence[Event], *, as_json: bool) -> None:
+    if as_json:
+        print_document(found)
+        return
+    if not found:
+        say("There are no such events.")
+        return
+    columns = [
+        Column("position", whole=True, align="right"),
+        Column("recorded (UTC)", whole=True),
+        Column("type"),
+        Column("decision", whole=True),
+        Column("who"),
+        Column("about"),
+        Column("reason"),
+    ]
+    print_table(
+        columns,
+        [
+            (
+                _place(e.topic, e.position),
+                shown(e.recorded_at),
+                e.type,
+                e.decision,
+                e.actor,
+                e.subject,
+                e.reason,
+            )
+            for e in found
+        ],
+    )
+
+
+def _print_lines(found: Sequence[Event], *, as_json: bool) -> None:
+    """Print each event on a line of its own, as soon as it is there."""
+    for event in found:
+        if as_json:
+            print_document_line(event)
+            continue
+        reason = f": {event.reason}" if event.reason else ""
+        place = f"{_place(event.topic, event.position):>8}  {shown(event.recorded_at)}"
+        say(f"{place}  {event.type} {event.decision}  {event.actor}  {event.subject}{reason}")
+    sys.stdout.flush()

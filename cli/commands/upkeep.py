@@ -1,0 +1,77 @@
+"""The registry itself: made, copied, folded anew, hashed, verified."""
+
+from __future__ import annotations
+
+import typer
+
+from deedbook.cli.documents import print_document
+from deedbook.cli.ending import FAILED
+from deedbook.cli.options import AsJson, settings_of
+from deedbook.cli.progress import waiting_for
+from deedbook.cli.tables import Column, print_fields, print_table, say
+from deedbook.cli.wiring import opened
+
+
+def init(ctx: typer.Context) -> None:
+    """Make a registry, unless there is one already."""
+    with opened(settings_of(ctx), create=True) as registry, registry.reading():
+        say(f"The registry is in {registry.folder}.")
+    say("Log the first training with: deedbook log-training FILE")
+
+
+def snapshot(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Bring the snapshot up to date and print its path."""
+    with opened(settings_of(ctx)) as registry:
+        path = registry.projection.snapshot().absolute()
+    if as_json:
+        print_document({"snapshot": path})
+    else:
+        say(path)
+
+
+def rebuild(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Fold the whole log anew, in the projection's place."""
+    from deedbook.projector.rebuild import rebuild as fold_again
+
+    with opened(settings_of(ctx)) as registry, waiting_for("Folding the log") as on_progress:
+        rebuilt = fold_again(registry.projection, registry.log, on_progress=on_progress)
+    if as_json:
+        print_document(
+            {"before": rebuilt.before or None, "state_hash": rebuilt.after, "positions": rebuilt.positions}
+        )
+        return
+    before = rebuilt.before or "nothing that could be read"
+    print_fields([("before", before), ("now", rebuilt.after), ("positions", rebuilt.positions)])
+
+
+def state_hash(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Print the hash of all state: equal for equal logs."""
+    from deedbook.projector.state_hash import positions
+    from deedbook.projector.state_hash import state_hash as hash_of
+
+    with opened(settings_of(ctx)) as registry, registry.reading() as connection:
+        found = {"state_hash": hash_of(connection), "positions": positions(connection)}
+    if as_json:
+        print_document(found)
+    else:
+        say(f"{found['state_hash']}  {found['positions']}")
+
+
+def check(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Verify the log end to end, and the projection by it."""
+    from deedbook.projector.checkup import Severity
+    from deedbook.projector.checkup import check as findings_of
+
+    with opened(settings_of(ctx)) as registry, waiting_for("Reading the log") as on_progress:
+        found = findings_of(registry.log, registry.projection, on_progress=on_progress)
+    errors = sum(finding.severity is Severity.ERROR for finding in found)
+    if as_json:
+        print_document({"ok": not errors, "findings": found})
+    else:
+        print_table(
+            [Column("severity", whole=True), Column("where"), Column("finding")],
+            [(finding.severity.value, finding.where, finding.sentence) for finding in found],
+        )
+        say(f"{errors} error{'' if errors == 1 else 's'} found." if errors else "All is well.")
+    if errors:
+        raise typer.Exit(FAILED)

@@ -1,0 +1,160 @@
+"""`deedbook validate`: the worker that judges trainings."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deedbook.cli.options import settings_of
+from deedbook.cli.tables import note, say
+from deedbook.cli.wiring import Registry, judging, opened
+from deedbook.events.facts import REGISTRY, VALIDATIONS, Outcome
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from deedbook.consumers.sandbox import Sandbox
+    from deedbook.consumers.validation import Validator
+    from deedbook.events.facts import ValidationRequested, VerdictIssued
+
+_POLL_SECONDS = 1.0
+# The announcer asks again about what is overdue: it has to be given the occasion.
+_QUIET_SECONDS = 60.0
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def validate(
+    ctx: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="Judge what is pending, and end.")] = False,
+) -> None:
+    """Judge trainings as they come, until Ctrl-C or SIGTERM."""
+    with opened(settings_of(ctx)) as registry, stopping() as stop, judging(registry) as (validator, sandbox):
+        _warn(sandbox)
+        worker = Worker(registry, validator, stop)
+        if once:
+            judged = worker.judge_pending()
+            note(f"{judged} validation{'' if judged == 1 else 's'} done; nothing is pending.")
+            return
+        note("Judging trainings as they come; Ctrl-C ends it.")
+        worker.follow()
+        note("Ended between two validations; what is pending waits for the next worker.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """The validations a worker may still answer: what each is called, and where their orders begin."""
+
+    names: dict[tuple[str, int], str]
+    start: int
+
+
+class Worker:
+    """Judges what is pending, in turns: catch up, judge without holding up anybody, catch up again."""
+
+    def __init__(self, registry: Registry, validator: Validator, stop: threading.Event) -> None:
+        self._registry = registry
+        self._validator = validator
+        self._stop = stop
+
+    def judge_pending(self) -> int:
+        """Judge until nothing is pending or the end is asked for; return how many verdicts there were."""
+        judged = 0
+        while not self._stop.is_set():
+            pending = self._pending()
+            done = self._judge(pending) if pending.names else 0
+            judged += done
+            if not done:
+                break
+        return judged
+
+    def follow(self) -> None:
+        """Judge what comes until the end is asked for."""
+        log = self._registry.log
+        while not self._stop.is_set():
+            seen = log.end(REGISTRY)
+            if self.judge_pending():
+                continue
+            quiet_until = time.monotonic() + _QUIET_SECONDS
+            while not self._stop.is_set() and time.monotonic() < quiet_until:
+                if log.read(REGISTRY, 0, seen, max_records=1, timeout_seconds=_POLL_SECONDS):
+                    break
+
+    def _pending(self) -> _Pending:
+        from deedbook.consumers.announcer import first_position_since
+        from deedbook.projector.orders import unanswered
+
+        with self._registry.reading() as connection:
+            requests = unanswered(connection)
+            names = connection.execute(
+                "select training_id, model || '@' || version from main.trainings "
+                "where training_id in (select unnest(?::varchar[]))",
+                [[training_id for training_id, _ in requests]],
+            ).fetchall()
+        known = dict(names)
+        oldest = min(requests.values(), default=0)
+        start = first_position_since(self._registry.log, VALIDATIONS, oldest) if requests else 0
+        return _Pending({request: known.get(request[0], request[0]) for request in requests}, start)
+
+    def _judge(self, pending: _Pending) -> int:
+        """Judge these validations and return how many verdicts there were."""
+        from deedbook.consumers.worker import work
+
+        verdicts: list[VerdictIssued] = []
+
+        def heard(verdict: VerdictIssued) -> None:
+            verdicts.append(verdict)
+            _say_verdict(verdict, pending.names)
+
+        def is_pending(order: ValidationRequested) -> bool:
+            return (order.training.training_id, order.requested_at_position) in pending.names
+
+        work(
+            self._registry.log,
+            self._registry.recorder.codec,
+            self._validator,
+            start=pending.start,
+            is_pending=is_pending,
+            stop=self._stop.is_set,
+            until_idle=True,
+            heard=heard,
+        )
+        return len(verdicts)
+
+
+def _say_verdict(verdict: VerdictIssued, names: dict[tuple[str, int], str]) -> None:
+    name = names[verdict.training_id, verdict.requested_at_position]
+    reasons = "; ".join(check.reason for check in verdict.checks if check.outcome is not Outcome.PASSED)
+    say(f"{name} ({verdict.training_id}) {verdict.outcome}{': ' if reasons else ''}{reasons}")
+    sys.stdout.flush()
+
+
+def _warn(sandbox: Sandbox) -> None:
+    """Say plainly what this system can't keep a model from."""
+    for promise in sandbox.isolation():
+        if not promise.isolated:
+            note(f"Not isolated here: {promise.what} ({promise.how}).")
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """Hand out what the first SIGINT or SIGTERM sets; the second one ends the program at once."""
+    stop = threading.Event()
+
+    def ask_to_stop(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+    before = {number: signal.signal(number, ask_to_stop) for number in _STOP_SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

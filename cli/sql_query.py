@@ -1,0 +1,111 @@
+"""One SQL statement on a snapshot: what may be asked, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deedbook.events.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection, DuckDBPyRelation, Statement
+
+_ROWS_AT_ONCE = 10_000
+_ZONED = "timestamp with time zone"
+_SETTINGS = (
+    "timezone = 'UTC'",
+    "enable_progress_bar = false",
+    # A table name must never be found among this program's own variables.
+    "python_enable_replacements = false",
+    "enable_external_access = false",
+    "lock_configuration = true",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A query's columns (names and SQL types), and its rows, read as they are asked for."""
+
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+    rows: Iterator[tuple[object, ...]]
+
+
+@contextmanager
+def answered(snapshot: Path, query: str) -> Iterator[Answer]:
+    """Ask a snapshot one thing; nothing but the snapshot can be read, and nothing written.
+
+    Times come back in UTC, decimals as floats. Raises InvalidInput: no statement, several, one that
+    asks nothing, or what DuckDB has against it.
+    """
+    import duckdb
+
+    with _refusing():
+        connection = duckdb.connect(str(snapshot), read_only=True)
+    with connection:
+        with _refusing():
+            for setting in _SETTINGS:
+                connection.execute(f"set {setting}")
+            relation = _relation(connection, query)
+            plain = _unzoned(relation)
+        names, types = tuple(relation.columns), tuple(str(kind) for kind in relation.types)
+        yield Answer(names, types, _rows(plain))
+
+
+def _relation(connection: DuckDBPyConnection, query: str) -> DuckDBPyRelation:
+    statements = connection.extract_statements(query)
+    # A PIVOT is told in several parts, of which only the first statement's text is there.
+    written = [statement for statement in statements if statement.query]
+    if not statements:
+        raise InvalidInput("there is no SQL statement in what was given")
+    if len(written) > 1:
+        raise InvalidInput(f"one SQL statement can be asked at a time, and these are {len(written)}")
+    relation = connection.query(query) if _asks(statements[-1]) else None
+    if relation is None:
+        raise InvalidInput(
+            "the snapshot can be asked, not changed: only statements that return rows are allowed"
+        )
+    return relation
+
+
+def _asks(statement: Statement) -> bool:
+    import duckdb
+
+    return statement.type in {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+
+
+def _unzoned(relation: DuckDBPyRelation) -> DuckDBPyRelation:
+    """Return the same rows with zoned times as plain ones in UTC, which need no library of time zones."""
+    kinds = [kind.id for kind in relation.types]
+    if _ZONED not in kinds:
+        return relation
+    columns = (f"#{n}::timestamp" if kind == _ZONED else f"#{n}" for n, kind in enumerate(kinds, start=1))
+    return relation.project(", ".join(columns))
+
+
+def _rows(relation: DuckDBPyRelation) -> Iterator[tuple[object, ...]]:
+    while True:
+        with _refusing():
+            rows = relation.fetchmany(_ROWS_AT_ONCE)
+        if not rows:
+            return
+        for row in rows:
+            yield tuple(float(value) if isinstance(value, Decimal) else value for value in row)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn what DuckDB has against a query into one sentence."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        said = str(error).partition("\n\nLINE ")[0].split("\n\n")[0]
+        raise InvalidInput(f"the query was refused: {' '.join(said.split())}") from None
+    except (OverflowError, ValueError) as error:
+        raise InvalidInput(f"the query's answer holds a value that can't be shown: {error}") from None

@@ -1,0 +1,112 @@
+"""The one place where the parts of a registry are put together for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deedbook.cli.settings import Settings
+from deedbook.events.errors import DeedbookError, MissingExtra
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from deedbook.artifacts.store import ArtifactStore
+    from deedbook.client.recording import Envelope, Recorder
+    from deedbook.consumers.sandbox import Sandbox
+    from deedbook.consumers.validation import Validator
+    from deedbook.events.log import Log
+    from deedbook.projector.projection import Projection
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """An embedded registry, opened: its log, what is folded from it, and the artifacts it points at."""
+
+    folder: Path
+    settings: Settings
+    recorder: Recorder
+    log: Log
+    projection: Projection
+    artifacts: ArtifactStore
+
+    def envelope(self) -> Envelope:
+        """Return what a new fact carries: an id of its own, the time, who says so."""
+        return self.recorder.envelope()
+
+    @contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Wait for this process's turn, fold what is new, and hand out the projection; keep it briefly.
+
+        Raises ProjectionBusy, what folding raises, and DeedbookError where the projection can't be read.
+        """
+        import duckdb
+
+        from deedbook.cli.progress import waiting_for
+
+        try:
+            with (
+                waiting_for("Folding the log") as on_progress,
+                self.projection.caught_up(on_progress=on_progress) as connection,
+            ):
+                yield connection
+        except duckdb.Error as error:
+            said = " ".join(str(error).partition("\n\n")[0].split())
+            raise DeedbookError(
+                f"the projection could not be read: {said}; `deedbook rebuild` makes it anew"
+            ) from error
+
+
+@contextmanager
+def opened(settings: Settings, *, create: bool = False) -> Iterator[Registry]:
+    """Open the registry that the settings name, and close it at the end.
+
+    Raises NotFound where there is none, unless `create`; InvalidInput, LogUnavailable, LogDamaged, MissingExtra.
+    """
+    from deedbook.artifacts.store import LocalArtifactStore
+    from deedbook.client.recording import Recorder
+    from deedbook.client.urls import folder_of
+    from deedbook.events.names import normalise
+
+    try:
+        from deedbook.consumers.announcer import Announcer
+        from deedbook.projector.projection import Projection
+    except ModuleNotFoundError as error:
+        raise missing(error, "server") from error
+
+    folder = folder_of(settings.url)
+    recorder = Recorder(folder, actor=normalise(settings.actor))
+    try:
+        log = recorder.log(create=create)
+        projection = Projection(folder, log, recorder.codec, timeout_seconds=settings.timeout_seconds)
+        announcer = Announcer(log, recorder.codec, clock=recorder.clock)
+        projection.after_fold.append(lambda connection: _unheard(announcer.announce(connection)))
+        yield Registry(folder, settings, recorder, log, projection, LocalArtifactStore(folder / "artifacts"))
+    finally:
+        recorder.close()
+
+
+@contextmanager
+def judging(registry: Registry) -> Iterator[tuple[Validator, Sandbox]]:
+    """Set up a validator with a warm sandbox; its processes end with it. Raises MissingExtra."""
+    try:
+        from deedbook.consumers.sandbox import Sandbox
+        from deedbook.consumers.validation import Validator
+    except ModuleNotFoundError as error:
+        raise missing(error, "validation") from error
+
+    with Sandbox() as sandbox:
+        recorder = registry.recorder
+        yield Validator(registry.artifacts, sandbox, recorder.actor, recorder.clock), sandbox
+
+
+def missing(error: ModuleNotFoundError, extra: str) -> MissingExtra:
+    """Return the error that says how to install what an import did not find."""
+    return MissingExtra(f"this needs {error.name}: pip install 'deedbook[{extra}]'")
+
+
+def _unheard(_: int) -> None:
+    return
