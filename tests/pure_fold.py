@@ -101,7 +101,7 @@ class PureFold:
         request = state.request
         policy = self.view.policy(state.row.model, request.policy_version)
         assert policy is not None
-        right = {
+        right: dict[str, Any] = {
             "requested_at_position": request.requested_at_position,
             "baseline_training_id": request.baseline(policy.baseline),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
@@ -90,7 +90,7 @@ def _verdict(fold: PureFold, c: Choice) -> facts.Fact:
 def _wrong_verdict(fold: PureFold, c: Choice) -> facts.Fact:
     if fold.view.training(id_of(c.name)) is None:
         return fold.pen.verdict(c.name, by_city(), requested_at_position=c.number)
-    claims: tuple[dict[str, object], ...] = (
+    claims: tuple[dict[str, Any], ...] = (
         {"policy_version": 7},
         {"requested_at_position": 0},
         {"baseline_training_id": id_of(c.other)},
@@ -105,7 +105,7 @@ def _wrong_verdict(fold: PureFold, c: Choice) -> facts.Fact:
 
 
 def _amended(fold: PureFold, c: Choice) -> facts.Fact:
-    values: tuple[dict[str, object], ...] = (
+    values: tuple[dict[str, Any], ...] = (
         {"mse": 2.5},
         {"city": "Dallas"},
         {"city": "Austin", "mse": math.nan},

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -736,7 +736,7 @@ def test_an_amendment_of_anything_else_withdraws_nothing(fold: PureFold) -> None
     ],
 )
 def test_what_a_check_may_read_says_what_an_amendment_touches(
-    reads: tuple[str, ...], values: dict[str, object], *, withdrawn: bool
+    reads: tuple[str, ...], values: dict[str, Any], *, withdrawn: bool
 ) -> None:
     """A check that says nothing may read anything but tags."""
     fold = PureFold()
