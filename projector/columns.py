@@ -30,8 +30,11 @@ def write_trainings(
     keys = batch.column("position")
     _write_heads(connection, batch, training, accepted)
     _write_parameters(connection, training, keys)
-    _write_metrics(connection, training, keys, terms)
-    _write_definitions(training, definitions)
+    items, parents = _flattened(training.field("metrics"))
+    if len(items):
+        names = items.field("name").dictionary_encode()
+        _write_metrics(connection, items, names, pc.take(keys, parents), terms)
+        definitions.state(_stated(items, names, pc.take(training.field("model").dictionary_encode(), parents)))
 
 
 def write_steps(
@@ -51,8 +54,8 @@ def write_steps(
         {
             "partition": pa.array(np.full(count, partition, np.int32)),
             "chunk_position": pc.take(batch.column("position"), parents),
-            "name_key": _term_keys(points.field("name"), terms),
-            "slice_key": _term_keys(points.field("slice"), terms),
+            "name_key": _term_keys(points.field("name").dictionary_encode(), terms),
+            "slice_key": _term_keys(points.field("slice").dictionary_encode(), terms),
             "step": points.field("step"),
             "value": points.field("value"),
             "logged_at": points.field("logged_at").cast(pa.int64()),
@@ -131,44 +134,43 @@ def _write_parameters(
 
 
 def _write_metrics(
-    connection: duckdb.DuckDBPyConnection, training: pa.StructArray, keys: pa.Array, terms: Terms
+    connection: duckdb.DuckDBPyConnection,
+    items: pa.StructArray,
+    names: pa.DictionaryArray,
+    keys: pa.Array,
+    terms: Terms,
 ) -> None:
-    items, parents = _flattened(training.field("metrics"))
-    if not len(items):
-        return
-    columns = [
-        pc.take(keys, parents),
-        _term_keys(items.field("name"), terms),
-        _term_keys(items.field("slice"), terms),
-        items.field("value"),
-    ]
-    connection.register(
-        "incoming_metrics", pa.table(columns, ["training_key", "name_key", "slice_key", "value"])
-    )
+    columns = {
+        "training_key": keys,
+        "name_key": _term_keys(names, terms),
+        "slice_key": _term_keys(items.field("slice").dictionary_encode(), terms),
+        "value": items.field("value"),
+    }
+    connection.register("incoming_metrics", pa.table(columns))
     connection.execute("insert into base.metric select * from incoming_metrics")
     connection.unregister("incoming_metrics")
 
 
-def _term_keys(names: pa.StringArray, terms: Terms) -> pa.Array:
-    coded = names.dictionary_encode()
-    keys = np.array(terms.keys(coded.dictionary.to_pylist()), np.int32)
-    return pa.array(keys[coded.indices.to_numpy(zero_copy_only=False)])
+def _term_keys(names: pa.DictionaryArray, terms: Terms) -> pa.Array:
+    keys = np.array(terms.keys(names.dictionary.to_pylist()), np.int32)
+    return pa.array(keys[names.indices.to_numpy(zero_copy_only=False)])
 
 
-def _write_definitions(training: pa.StructArray, definitions: Definitions) -> None:
-    """Keep what the newest training says of a metric's direction and unit, where it says anything."""
-    items, parents = _flattened(training.field("metrics"))
-    columns = {
-        "model": pc.take(training.field("model").dictionary_encode(), parents),
-        **{name: items.field(name).dictionary_encode() for name in ("name", "direction", "unit")},
-        "row": pa.array(np.arange(len(items))),
-    }
-    newest = pa.table(columns).group_by(["model", "name", "direction", "unit"]).aggregate([("row", "max")])
-    stated = newest.sort_by("row_max").to_pylist()
-    definitions.state(
-        {
-            (row["model"], row["name"]): (row["direction"], row["unit"])
-            for row in stated
-            if row["direction"] != "unspecified" or row["unit"]
-        }
-    )
+def _stated(
+    items: pa.StructArray, names: pa.DictionaryArray, models: pa.DictionaryArray
+) -> dict[tuple[str, str], tuple[str, str]]:
+    """Return what the newest training says of each metric's direction and unit, where it says anything."""
+    coded = [models, names, *(items.field(name).dictionary_encode() for name in ("direction", "unit"))]
+    shape = tuple(len(column.dictionary) for column in coded)
+    codes = np.ravel_multi_index([column.indices.to_numpy(zero_copy_only=False) for column in coded], shape)
+    combined = pa.array(codes).dictionary_encode()
+    newest = np.zeros(len(combined.dictionary), np.int64)
+    newest[combined.indices.to_numpy(zero_copy_only=False)] = np.arange(len(codes))  # the last one stays
+    in_order = combined.dictionary.to_numpy()[np.argsort(newest)]
+    texts = [column.dictionary.to_pylist() for column in coded]
+    stated = {}
+    for at in zip(*np.unravel_index(in_order, shape), strict=True):
+        model, name, direction, unit = (texts[column][index] for column, index in enumerate(at))
+        if direction != "unspecified" or unit:
+            stated[model, name] = (direction, unit)
+    return stated

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ from deedbook.projector.rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import duckdb
 
@@ -91,13 +92,17 @@ _EVENT_COLUMNS = {
     "reason": pa.string(),
     "body_hash": pa.string(),
 }
+_DECIDED_COLUMNS = ("decision", "reason")
 
 
 def write_events(connection: duckdb.DuckDBPyConnection, decided: Sequence[tuple[Event, Decision]]) -> None:
     """Write the timeline: every event, with what was decided and why."""
-    get = operator.attrgetter(*list(_EVENT_COLUMNS)[:9])
-    rows = [(*get(event), *_decision_text(decision), event.body_hash) for event, decision in decided]
-    _insert(connection, "event", list(_EVENT_COLUMNS), list(_EVENT_COLUMNS.values()), rows)
+    events = [event for event, _ in decided]
+    texts = [_decision_text(decision) for _, decision in decided]
+    columns = {name: _column(events, name) for name in _EVENT_COLUMNS if name not in _DECIDED_COLUMNS}
+    columns["decision"] = [word for word, _ in texts]
+    columns["reason"] = [reason for _, reason in texts]
+    _insert(connection, "event", _EVENT_COLUMNS, columns)
 
 
 def _decision_text(decision: Decision) -> tuple[str, str]:
@@ -162,22 +167,19 @@ def _write_table(  # noqa: PLR0917 - one table's rows
     rows: list[Any],
     first_position: int,
 ) -> None:
-    names = [f.name for f in fields(cls)]
     if key:
         get = operator.attrgetter(*key)
         rows = list({get(row): row for row in rows}.values())
         # A row about a training of this very batch cannot be there yet.
         old = [row for row in rows if getattr(row, "training_key", -1) < first_position]
         _delete(connection, table, cls, key, old)
-    types = [_ARROW_TYPES[str(f.type)] for f in fields(cls)]
-    _insert(connection, table, names, types, [_values(row, names) for row in rows])
+    types = _types(cls)
+    _insert(connection, table, types, {name: _column(rows, name) for name in types})
 
 
-def _values(row: Row, names: list[str]) -> tuple[Any, ...]:
-    return tuple(
-        policy_to_json(value) if name == "policy" else value
-        for name, value in ((name, getattr(row, name)) for name in names)
-    )
+def _column(rows: Iterable[Row | Event], name: str) -> list[Any]:
+    values = map(operator.attrgetter(name), rows)
+    return [policy_to_json(policy) for policy in values] if name == "policy" else list(values)
 
 
 def _delete(
@@ -198,7 +200,8 @@ def _delete(
     connection.unregister("gone")
 
 
-def _types(cls: type) -> dict[str, pa.DataType]:
+@functools.cache
+def _types(cls: type) -> Mapping[str, pa.DataType]:
     return {f.name: _ARROW_TYPES[str(f.type)] for f in fields(cls)}
 
 
@@ -223,10 +226,9 @@ def _write_intervals(  # noqa: PLR0917 - one table's rows
         first.setdefault(name, row)
     closing = [row for row in first.values() if getattr(row, "training_key", -1) < first_position]
     _close(connection, table, cls, key, closing)
-    names = [f.name for f in fields(cls)]
-    types_in_order = [*(_ARROW_TYPES[str(f.type)] for f in fields(cls)), pa.int64()]
-    values = [(*_values(row, names), end) for row, end in zip(rows, until, strict=True)]
-    _insert(connection, table, [*names, "to_position"], types_in_order, values)
+    types = {**_types(cls), "to_position": pa.int64()}
+    columns = {name: _column(rows, name) for name in _types(cls)} | {"to_position": until}
+    _insert(connection, table, types, columns)
 
 
 def _close(
@@ -256,23 +258,24 @@ def _close(
 def _insert(
     connection: duckdb.DuckDBPyConnection,
     table: str,
-    names: Sequence[str],
-    types: Sequence[pa.DataType],
-    rows: Sequence[tuple[Any, ...]],
+    types: Mapping[str, pa.DataType],
+    columns: Mapping[str, Sequence[Any]],
 ) -> None:
-    if not rows:
+    """Insert rows, handed over as columns by name."""
+    count = len(next(iter(columns.values())))
+    if not count:
         return
-    if len(rows) <= _FEW and not any(pa.types.is_map(kind) for kind in types):
-        one = f"({', '.join('?' * len(names))})"
-        values = [value for row in rows for value in row]
+    listed = ", ".join(types)
+    if count <= _FEW and not any(pa.types.is_map(kind) for kind in types.values()):
+        one = f"({', '.join('?' * len(types))})"
+        rows = zip(*(columns[name] for name in types), strict=True)
         connection.execute(
-            f"insert into base.{table} ({', '.join(names)}) values {', '.join([one] * len(rows))}", values
+            f"insert into base.{table} ({listed}) values {', '.join([one] * count)}",
+            [value for row in rows for value in row],
         )
         return
-    columns = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), types, strict=True)]
-    connection.register("incoming", pa.table(dict(zip(names, columns, strict=True))))
-    listed = ", ".join(names)
-    select = ", ".join(_MODELS_AS_STRUCTS if name == "models" else name for name in names)
+    connection.register("incoming", pa.table({n: pa.array(columns[n], kind) for n, kind in types.items()}))
+    select = ", ".join(_MODELS_AS_STRUCTS if name == "models" else name for name in types)
     connection.execute(f"insert into base.{table} ({listed}) select {select} from incoming")
     connection.unregister("incoming")
 
