@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections import OrderedDict
 from dataclasses import replace
@@ -11,9 +12,9 @@ from deedbook.client.schemas import publish_schemas
 from deedbook.events.clock import now_micros
 from deedbook.events.codec import Codec
 from deedbook.events.errors import InvalidInput
-from deedbook.events.facts import REGISTRY, TrainingLogged
+from deedbook.events.facts import REGISTRY, MetricPoint, MetricsLogged, TrainingLogged
 from deedbook.events.ids import new_id
-from deedbook.events.shape import problem_of
+from deedbook.events.shape import MAX_ITEMS, problem_of
 from deedbook.events.sqlite_log import SqliteLog
 
 if TYPE_CHECKING:
@@ -90,9 +91,16 @@ class Recorder:
         return self.log(create=True).append(topic, records)
 
     def _problem_of(self, fact: Fact) -> str | None:
-        """Return what ``problem_of`` says, without looking twice at the same hundred names."""
-        if not isinstance(fact, TrainingLogged):
-            return problem_of(fact)
+        """Return what ``problem_of`` says, without looking at the same names again and again."""
+        match fact:
+            case TrainingLogged():
+                return self._problem_of_training(fact)
+            case MetricsLogged():
+                return problem_of(replace(fact, points=_telling(fact.points)))
+            case _:
+                return problem_of(fact)
+
+    def _problem_of_training(self, fact: TrainingLogged) -> str | None:
         metrics = fact.training.metrics
         names = tuple([(metric.name, metric.slice, metric.unit) for metric in metrics])
         if names in self._known_names and all(type(metric.value) is float for metric in metrics):
@@ -109,3 +117,20 @@ class Recorder:
         with self._opening:
             if self._log is not None:
                 self._log.close()
+
+
+def _telling(points: tuple[MetricPoint, ...]) -> tuple[MetricPoint, ...]:
+    """Return the points that tell of all whether they are well-formed: one of each name, and the extremes.
+
+    Values other than floats are left in, to be found; more points than one chunk may have are all left in.
+    """
+    if len(points) > MAX_ITEMS or any(type(point.value) is not float for point in points):
+        return points
+    telling = {(point.name, point.slice): point for point in points}
+    extremes = [
+        extreme(points, key=operator.attrgetter(field))
+        for field in ("step", "logged_at")
+        for extreme in (min, max)
+        if points
+    ]
+    return (*telling.values(), *extremes)

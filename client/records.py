@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from deedbook.artifacts.formats import check_format, checked_format, detect_format
 from deedbook.client.values import (
     Features,
     Metrics,
@@ -119,6 +118,8 @@ def _stored(artifact: ArtifactGiven | None, format_: str | None, store: Artifact
             path = Path(artifact)
         case _:
             raise InvalidInput(f"the artifact is {shown(artifact)}: give a model file, or an Artifact")
+    from deedbook.artifacts.formats import check_format, checked_format, detect_format
+
     head = _head(path)
     detected = detect_format(head)
     declared = checked_format(format_) if format_ is not None else detected

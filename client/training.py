@@ -7,7 +7,6 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deedbook.artifacts.formats import save_model
 from deedbook.client.fitted import coefficients_of_model, features_of_model
 from deedbook.client.values import (
     Features,
@@ -173,6 +172,8 @@ class TrainingRun:
         model's coefficients. ``format``: skops, cbm, onnx, pickle or joblib; None for the framework's own
         safe one. Raises InvalidInput, MissingExtra, StorageFull.
         """
+        from deedbook.artifacts.formats import save_model
+
         self._check_running()
         saved = save_model(model, format)
         stored = self._artifacts.put(saved.data)
