@@ -389,7 +389,7 @@ class TestNames:
         assert normalise(apart) == "Zo\u00eb"
         assert name_problem(normalise(apart)) is None
 
-    @given(st.text(st.characters(exclude_categories=("Cs",)), max_size=30))
+    @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
     def test_a_normalised_name_is_never_refused_for_its_spelling(self, text: str) -> None:
         """Whatever it holds."""
         assert "normal form" not in str(name_problem(normalise(text)))
