@@ -488,7 +488,7 @@ def parts(schema: Any) -> typing.Iterator[Any]:  # noqa: ANN401 - a schema
 
 def compatible(reader: str, writer: str) -> bool:
     """Tell, with Apache's own checker, whether what was written with one schema is read with another."""
-    checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call] - avro says nothing of its types
+    checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]
     found = checker.get_compatibility(avro.schema.parse(reader), avro.schema.parse(writer))
     return bool(found.compatibility is SchemaCompatibilityType.compatible)
 
