@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from deedbook.cli.demo.data import CITIES, Delivery, Month
 from deedbook.cli.demo.models import MODEL, Retrain, past_requests, retrain
@@ -16,7 +17,7 @@ from deedbook.cli.numbers import short_number
 from deedbook.cli.tables import Column, print_table, say
 
 if TYPE_CHECKING:
-    from deedbook.events.facts import VerdictIssued
+    from deedbook.events.facts import ValidationRequested, VerdictIssued
 
 Heard = Callable[["VerdictIssued"], None]
 
@@ -107,17 +108,28 @@ def _log(scene: Scene, retrains: Iterable[Retrain]) -> None:
 
 
 def _judge(scene: Scene, heard: Heard) -> None:
-    """Let the worker judge what the announcer ordered, and fold its verdicts."""
-    from deedbook.consumers.worker import work
-
+    """Let the workers judge what the announcer ordered; the next reading folds their verdicts."""
     with scene.registry.reading():
         pass  # what was logged is folded, and the announcer orders its validation
-    scene.next_order = work(
+    count = len(scene.validators)
+    with ThreadPoolExecutor(max_workers=count) as workers:
+        working = [workers.submit(_work, scene, number, heard) for number in range(count)]
+    scene.next_order = max(done.result() for done in working)
+
+
+def _work(scene: Scene, number: int, heard: Heard) -> int:
+    """Judge one worker's share of the orders, and return where the next ones begin."""
+    from deedbook.consumers.worker import work
+
+    def is_mine(order: ValidationRequested) -> bool:
+        return UUID(order.training.training_id).int % len(scene.validators) == number
+
+    return work(
         scene.registry.log,
         scene.registry.recorder.codec,
-        scene.validator,
+        scene.validators[number],
         start=scene.next_order,
-        is_pending=lambda _: True,
+        is_pending=is_mine,
         until_idle=True,
         heard=heard,
     )

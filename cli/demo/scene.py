@@ -36,8 +36,8 @@ PIPELINE: Final = "release-pipeline"
 class Scene:
     """The demo's registry and those who act in it.
 
-    `trainer` and `pipeline` are clients as other people's programs are; `validator` judges, from the order
-    at `next_order` on. `trainings`: the newest training of each city, good or bad.
+    `trainer` and `pipeline` are clients as other people's programs are; the `validators` share the orders,
+    from `next_order` on. `trainings`: the newest training of each city, good or bad.
     """
 
     url: str
@@ -47,7 +47,7 @@ class Scene:
     trainer: Connection
     pipeline: Connection
     registry: Registry
-    validator: Validator
+    validators: tuple[Validator, ...]
     next_order: int = 0
     trainings: dict[str, str] = field(default_factory=dict)
 
@@ -69,8 +69,9 @@ def scene(settings: Settings, folder: DemoFolder, url: str, *, fast: bool) -> It
     speaking = replace(settings, url=url, actor=VALIDATOR)
     with (
         opened(speaking, create=True) as registry,
-        judging(registry) as (validator, _),
+        judging(registry) as (first, _),
+        judging(registry) as (second, _),
         connect(url, actor=TRAINER) as trainer,
         connect(url, actor=PIPELINE) as pipeline,
     ):
-        yield Scene(url, folder, history, months, trainer, pipeline, registry, validator)
+        yield Scene(url, folder, history, months, trainer, pipeline, registry, (first, second))

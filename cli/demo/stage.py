@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from time import monotonic
 from typing import TypeAlias
 
@@ -29,20 +30,21 @@ def tell(sentence: str) -> None:
 def progress(what: str, total: int) -> Iterator[Advance]:
     """Show how far a long piece of work is; call what is yielded after each step, with where it is now.
 
-    Without a terminal: a plain line every few seconds, and one at the end.
+    Threads may share what is yielded. Without a terminal: a plain line every few seconds, and one at the end.
     """
     if on_terminal():
         with _bar(what, total) as advance:
             yield advance
         return
-    done, last_line = 0, monotonic()
+    done, last_line, turn = 0, monotonic(), Lock()
 
     def advance_plainly(where: str) -> None:
         nonlocal done, last_line
-        done += 1
-        if done == total or monotonic() - last_line >= _SECONDS_BETWEEN_LINES:
-            last_line = monotonic()
-            tell(f"{what}: {done} of {total} ({where})")
+        with turn:
+            done += 1
+            if done == total or monotonic() - last_line >= _SECONDS_BETWEEN_LINES:
+                last_line = monotonic()
+                tell(f"{what}: {done} of {total} ({where})")
 
     yield advance_plainly
 
