@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-import socket
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -63,4 +63,4 @@ def _person() -> str:
         person = getpass.getuser()
     except (OSError, KeyError):  # a user id without a name, as containers have
         person = "unknown"
-    return f"{person}@{socket.gethostname()}"
+    return f"{person}@{os.uname().nodename}"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from deedbook.cli.layout import laid_out
 from deedbook.cli.plain_text import plain
 
 if TYPE_CHECKING:
@@ -28,11 +29,16 @@ _STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's heading; `whole` is never folded into two lines; numbers stand to the right."""
+    """A column's heading; `whole` is never folded into two lines; numbers stand to the right.
+
+    `narrow`: what happens on a terminal too narrow for all columns, to this one before the others: it is
+    dropped, or told below its row.
+    """
 
     heading: str
     whole: bool = False
     align: Literal["left", "right"] = "left"
+    narrow: Literal["fold", "drop", "below"] = "fold"
 
 
 def on_terminal() -> bool:
@@ -56,20 +62,24 @@ def cell(value: object) -> Text:
     return Text(text, style=_STYLES.get(text, ""), overflow="fold")
 
 
-def print_table(columns: Sequence[Column], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
-    """Print rows under their headings."""
-    from rich.table import Table
+def print_table(
+    columns: Sequence[Column], rows: Iterable[Sequence[object]], *, keep_empty: bool = False
+) -> None:
+    """Print rows under their headings; columns without any value are left out, unless `keep_empty`.
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
-    for column in columns:
-        table.add_column(
-            column.heading, justify=column.align, no_wrap=column.whole, overflow="fold", min_width=None
-        )
-    for row in rows:
-        table.add_row(*(cell(value) for value in row))
-    if title:
-        say(title, style="bold")
-    _print(table)
+    Where a terminal is too narrow even for folded columns, each row is told line by line.
+    """
+    out = console()
+    cells = [[cell(value) for value in row] for row in rows]
+    kept = [n for n in range(len(columns)) if keep_empty or any(row[n] for row in cells)]
+    if not kept:
+        return
+    found = laid_out([columns[n] for n in kept], [[row[n] for n in kept] for row in cells], out.width)
+    with out.capture() as captured:
+        for line in found.lines(out):
+            out.print(line, no_wrap=True, overflow="ignore", crop=False)
+    # Columns are filled up to their widths with spaces.
+    sys.stdout.writelines(line.rstrip() + "\n" for line in captured.get().splitlines())
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:

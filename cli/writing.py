@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deedbook.events.errors import ProjectionBusy, RequestRejected
-from deedbook.events.facts import REGISTRY
 
 if TYPE_CHECKING:
     from deedbook.cli.wiring import Registry
@@ -28,6 +27,8 @@ def record(registry: Registry, facts: Sequence[Fact]) -> list[Decided]:
 
     Raises InvalidInput for the first that is not well-formed or too large, before any is appended.
     """
+    from deedbook.events.facts import REGISTRY
+
     records = [registry.recorder.prepared(fact) for fact in facts]
     positions = [position for _, position in registry.recorder.append_records(REGISTRY, records)]
     try:

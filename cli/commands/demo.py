@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from deedbook.cli.options import settings_of
 from deedbook.cli.wiring import missing
 
 
-def demo(ctx: typer.Context) -> None:
+def demo(
+    ctx: typer.Context,
+    *,
+    folder: Annotated[
+        Path,
+        typer.Option(
+            help="The demo's own folder; what an earlier demo left in it is made anew.", metavar="FOLDER"
+        ),
+    ] = Path(".deedbook-demo"),
+    into: Annotated[
+        str | None, typer.Option(help="An empty registry, instead of one in the folder.", metavar="URL")
+    ] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Six months of retrains, not twenty-four.")] = False,
+) -> None:
     """Tell the whole story on real data."""
     try:
         from deedbook.cli.demo.story import main
     except ModuleNotFoundError as error:
         raise missing(error, "demo") from error
 
-    main(settings_of(ctx))
+    main(settings_of(ctx), folder=folder, url=into, fast=fast)

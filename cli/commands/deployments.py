@@ -195,9 +195,9 @@ def _print_deployments(found: Sequence[Deployment]) -> None:
         Column("environment"),
         Column("release"),
         Column("decision", whole=True),
-        Column("models"),
-        Column("by"),
-        Column("reason"),
+        Column("models", narrow="below"),
+        Column("by", narrow="drop"),
+        Column("reason", narrow="below"),
     ]
     rows = [
         (
@@ -266,7 +266,7 @@ def _print_live(release: LiveRelease) -> None:
         Column("model"),
         Column("training", whole=True),
         Column("deployable", whole=True),
-        Column("why"),
+        Column("why", narrow="below"),
     ]
     rows = [
         (

@@ -65,7 +65,8 @@ def _print_rows(answer: Answer) -> None:
         Column(name, align="right" if kind in {*_NUMBERS, "DOUBLE", "FLOAT"} else "left")
         for name, kind in zip(answer.names, answer.types, strict=True)
     ]
-    print_table(columns, ([_text(value) for value in row] for row in islice(answer.rows, MAX_TABLE_ROWS)))
+    rows = ([_text(value) for value in row] for row in islice(answer.rows, MAX_TABLE_ROWS))
+    print_table(columns, rows, keep_empty=True)
     if next(answer.rows, None) is not None:
         note(f"These are the first {MAX_TABLE_ROWS:,} rows: --csv and --json give them all.")
 
@@ -86,6 +87,8 @@ def _print_csv(answer: Answer) -> None:
 def _text(value: object) -> object:
     """Return a value as one text: what is nested as JSON, all else as JSON would say it."""
     plain = document(value)
+    if isinstance(plain, bool):
+        return "true" if plain else "false"
     return json.dumps(plain, ensure_ascii=False) if isinstance(plain, list | dict) else plain
 
 

@@ -14,7 +14,7 @@ from deedbook.cli.documents import print_document, print_document_line
 from deedbook.cli.moments import shown
 from deedbook.cli.options import AsJson, Limit, settings_of
 from deedbook.cli.plain_text import plain
-from deedbook.cli.tables import Column, print_fields, print_table, say
+from deedbook.cli.tables import Column, on_terminal, print_fields, print_table, say
 from deedbook.cli.wiring import Registry, opened
 from deedbook.events.errors import InvalidInput
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 1.0
 _BATCH = 1_000
+# How much of a time says it to the minute.
+_MINUTES = 16
 _EVERY_TOPIC = "all"
 
 
@@ -56,7 +58,7 @@ def explain(
         [
             Column("position", whole=True, align="right"),
             Column("at (UTC)", whole=True),
-            Column("who"),
+            Column("who", narrow="drop"),
             Column("what"),
         ],
         rows,
@@ -192,15 +194,16 @@ def _print(found: Sequence[Event], *, as_json: bool) -> None:
         Column("type"),
         Column("decision", whole=True),
         Column("who"),
-        Column("about"),
-        Column("reason"),
+        Column("about", narrow="below"),
+        Column("reason", narrow="below"),
     ]
+    seconds = None if not on_terminal() else _MINUTES
     print_table(
         columns,
         [
             (
                 _place(e.topic, e.position),
-                shown(e.recorded_at),
+                shown(e.recorded_at)[:seconds],
                 e.type,
                 e.decision,
                 e.actor,

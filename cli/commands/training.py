@@ -133,7 +133,7 @@ def print_checks(checks: tuple[Check, ...]) -> None:
         Column("outcome", whole=True),
         Column("observed", whole=True, align=_NUMBER),
         Column("threshold", whole=True, align=_NUMBER),
-        Column("reason"),
+        Column("reason", narrow="below"),
     ]
     rows = [
         (

@@ -125,7 +125,7 @@ def _print_list(
     ids = [training.training_id for training in found]
     names = short_ids(connection, ids) if on_terminal() else {id_: id_ for id_ in ids}
     columns = [
-        Column("id", whole=True),
+        Column("id", whole=True, narrow="drop"),
         Column("training"),
         Column("created (UTC)", whole=True),
         Column("standing"),

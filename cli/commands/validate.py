@@ -16,7 +16,6 @@ import typer
 from deedbook.cli.options import settings_of
 from deedbook.cli.tables import note, say
 from deedbook.cli.wiring import Registry, judging, opened
-from deedbook.events.facts import REGISTRY, VALIDATIONS, Outcome
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -77,6 +76,8 @@ class Worker:
 
     def follow(self) -> None:
         """Judge what comes until the end is asked for."""
+        from deedbook.events.facts import REGISTRY
+
         log = self._registry.log
         while not self._stop.is_set():
             seen = log.end(REGISTRY)
@@ -89,6 +90,7 @@ class Worker:
 
     def _pending(self) -> _Pending:
         from deedbook.consumers.announcer import first_position_since
+        from deedbook.events.facts import VALIDATIONS
         from deedbook.projector.orders import unanswered
 
         with self._registry.reading() as connection:
@@ -130,6 +132,8 @@ class Worker:
 
 
 def _say_verdict(verdict: VerdictIssued, names: dict[tuple[str, int], str]) -> None:
+    from deedbook.events.facts import Outcome
+
     name = names[verdict.training_id, verdict.requested_at_position]
     reasons = "; ".join(check.reason for check in verdict.checks if check.outcome is not Outcome.PASSED)
     say(f"{name} ({verdict.training_id}) {verdict.outcome}{': ' if reasons else ''}{reasons}")
