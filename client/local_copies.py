@@ -15,8 +15,8 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from deedbook.artifacts.store import LocalArtifactStore
-from deedbook.events.errors import ArtifactDamaged, DeedbookError, NotFound
+from deedbook.artifacts.store import LocalArtifactStore, checked_digest
+from deedbook.events.errors import ArtifactDamaged, DeedbookError
 from deedbook.projector.queries import BoundModel, Deployment
 
 if TYPE_CHECKING:
@@ -69,7 +69,13 @@ class LocalCopies:
         """Return an artifact's bytes, None where no undamaged copy is here."""
         try:
             return self._artifacts.fetch(sha256)
-        except (NotFound, ArtifactDamaged):
+        except ArtifactDamaged:
+            # The registry's bytes can take its place; the store itself never overwrites.
+            digest = checked_digest(sha256)
+            with contextlib.suppress(OSError):
+                (self._folder / "artifacts" / "sha256" / digest[:2] / digest).unlink()
+            return None
+        except DeedbookError:
             return None
 
     def _file(self, url: str, service: str, environment: str, release: str) -> Path:

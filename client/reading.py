@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import shutil
+import tempfile
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deedbook.events.errors import DeedbookError, MissingExtra
@@ -114,11 +117,8 @@ class Reader:
         """Return the open snapshot, or another one that holds all up to these ends at least."""
         if self._snapshot is not None and ends == self._snapshot_ends:
             return self._snapshot
-        import duckdb
-
         self._close_snapshot()
-        path = self._opened_projection().snapshot()
-        self._snapshot = duckdb.connect(str(path), read_only=True)
+        self._snapshot = _opened(self._opened_projection().snapshot())
         found = self._snapshot.execute("select topic, partition, next_position from base.progress").fetchall()
         progress = {(topic, partition): position for topic, partition, position in found}
         self._snapshot_ends = {where: progress.get(where, 0) for where in ends}
@@ -134,6 +134,23 @@ class Reader:
         """Let go of the snapshot; closing twice is harmless."""
         with self._lock:
             self._close_snapshot()
+
+
+def _opened(snapshot: Path) -> duckdb.DuckDBPyConnection:
+    """Open a snapshot under a name of its own.
+
+    Under the same name DuckDB would hand out what this process has open already, though a newer
+    snapshot has taken that name since. Once open, the file needs no name.
+    """
+    import duckdb
+
+    with tempfile.TemporaryDirectory(prefix=".reading-", dir=snapshot.parent) as folder:
+        path = Path(folder) / snapshot.name
+        try:
+            path.hardlink_to(snapshot)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(snapshot, path)
+        return duckdb.connect(str(path), read_only=True)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
 from deedbook.client.fitted import coefficients_of_model, features_of_model
 from deedbook.client.values import (
@@ -119,7 +119,7 @@ class TrainingRun:
         slice: str = "",  # noqa: A002 - the domain's word
         direction: str | None = None,
         unit: str = "",
-        step: int | None = None,
+        step: SupportsIndex | None = None,
     ) -> None:
         """Log a metric of the finished model or, with a step, one value on the way there.
 
@@ -132,20 +132,19 @@ class TrainingRun:
         else:
             self._log_point(name, slice, step, value)
 
-    def _log_point(self, name: str, slice_: str, step: int, value: Number) -> None:
+    def _log_point(self, name: str, slice_: str, step: SupportsIndex, value: Number) -> None:
         self._check_running()
         names = self._names.get((name, slice_))
         if names is None:
             names = self._learn_names(name, slice_)
         if type(value) is not float:
             value = number_of(value, f"metric {shown(name)}")
-        if type(step) is not int:
-            step = _whole(step)
+        whole = step if type(step) is int else _whole(step)
         now = self._recorder.clock()
         points = self._points
         if not points:
             self._chunk_began_at = now
-        points.append((*names, step, value, now))
+        points.append((*names, whole, value, now))
         self._points_bytes += _POINT_BYTES + _MAX_BYTES_A_CHARACTER * (len(name) + len(slice_))
         if (
             len(points) >= MAX_POINTS
@@ -259,9 +258,9 @@ class TrainingRun:
             )
 
 
-def _whole(step: object) -> int:
+def _whole(step: SupportsIndex) -> int:
     try:
-        return operator.index(step)  # type: ignore[arg-type] # whatever is no whole number raises TypeError
+        return operator.index(step)
     except TypeError:
         raise InvalidInput(f"a step is {shown(step)}, not a whole number") from None
 

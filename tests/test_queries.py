@@ -517,7 +517,7 @@ def test_releases_tell_what_was_live_one_after_the_other(connection: duckdb.Duck
 
 def test_a_release_that_is_not_bound_is_told_what_is(connection: duckdb.DuckDBPyConnection) -> None:
     """Newest first; a rejected request binds nothing."""
-    with pytest.raises(NotFound, match="release C of pricing in production .*newest first: B, A"):
+    with pytest.raises(NotFound, match=r"release C of pricing in production .*newest first: B, A"):
         queries.binding(connection, "pricing", "C")
     with pytest.raises(NotFound, match="none of its releases is"):
         queries.binding(connection, "pricing", "A", "staging")

@@ -62,14 +62,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name == "serving":
-        return importlib.import_module("deedbook.client.serving")
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'deedbook' has no attribute {name!r}")
-    return getattr(importlib.import_module(home), name)
+if not TYPE_CHECKING:  # a type checker sees the imports above, and notices a name that is not there
 
+    def __getattr__(name: str) -> object:
+        if name == "serving":
+            return importlib.import_module("deedbook.client.serving")
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module 'deedbook' has no attribute {name!r}")
+        return getattr(importlib.import_module(home), name)
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
