@@ -16,8 +16,8 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 from deedbook.consumers.checks.catalogue import Catalogue, installed_checks
-from deedbook.consumers.checks.check import Finding
 from deedbook.consumers.checks.evidence import Evidence
+from deedbook.consumers.checks.finding import Finding
 from deedbook.consumers.checks.sentences import spelled
 from deedbook.consumers.sandbox.outcome import printable
 from deedbook.events.errors import DeedbookError, InvalidInput

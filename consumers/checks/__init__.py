@@ -11,8 +11,9 @@ Each other module is one check.
 """
 
 from deedbook.consumers.checks.catalogue import BUILT_IN, Catalogue, installed_checks
-from deedbook.consumers.checks.check import Check, Finding
+from deedbook.consumers.checks.check import Check
 from deedbook.consumers.checks.evidence import Evidence
+from deedbook.consumers.checks.finding import Finding
 from deedbook.consumers.checks.settings import Setting, Settings
 
 __all__ = ["BUILT_IN", "Catalogue", "Check", "Evidence", "Finding", "Setting", "Settings", "installed_checks"]

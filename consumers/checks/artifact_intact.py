@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from deedbook.artifacts.formats import check_format, checked_format
 from deedbook.artifacts.store import checked_digest
-from deedbook.consumers.checks.check import Check, Finding
+from deedbook.consumers.checks.check import Check
+from deedbook.consumers.checks.finding import Finding
 from deedbook.events.errors import ArtifactDamaged, InvalidInput, NotFound
 from deedbook.events.facts import Outcome
 

@@ -1,4 +1,4 @@
-"""What a check is, and what it may find."""
+"""What a check is."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from deedbook.consumers.checks.finding import Finding
 from deedbook.consumers.checks.settings import Setting, Settings, checked_settings, recorded_settings
 from deedbook.events.errors import InvalidInput
-from deedbook.events.facts import Distribution, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,22 +18,6 @@ if TYPE_CHECKING:
     from deedbook.events.facts import Parameter
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What a check found: an outcome, and one sentence with the numbers behind it.
-
-    `subject` is what it is about (a metric, a coefficient). `observed` and `threshold` are in the
-    same unit. A passed finding never has an `observed` that is not finite: it would end as an error.
-    """
-
-    outcome: Outcome
-    reason: str
-    subject: str = ""
-    observed: float | None = None
-    threshold: float | None = None
-    distributions: tuple[Distribution, ...] = ()
 
 
 Evaluate: TypeAlias = Callable[["Evidence", Settings], Finding | Sequence[Finding]]

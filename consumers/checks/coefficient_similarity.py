@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deedbook.consumers.checks.check import Check, Finding
+from deedbook.consumers.checks.check import Check
+from deedbook.consumers.checks.finding import Finding
 from deedbook.consumers.checks.sentences import listed, percentages, spelled, spelled_apart
 from deedbook.consumers.checks.settings import Setting
 from deedbook.events.facts import Outcome

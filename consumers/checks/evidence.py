@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deedbook.artifacts.formats import SAFE_FORMATS
 from deedbook.artifacts.requests import MAX_REQUESTS, MAX_SET_BYTES, Request, Value, decode, rows_for
-from deedbook.consumers.checks.check import Finding
+from deedbook.consumers.checks.finding import Finding
 from deedbook.consumers.checks.sentences import day, listed
 from deedbook.events.errors import InvalidInput
 from deedbook.events.facts import Baseline, BaselineRole, Outcome, Policy, Training, ValidationRequested

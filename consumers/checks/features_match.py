@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from deedbook.consumers.checks.check import Check, Finding
+from deedbook.consumers.checks.check import Check
+from deedbook.consumers.checks.finding import Finding
 from deedbook.consumers.checks.sentences import listed
 from deedbook.consumers.checks.settings import Setting
 from deedbook.events.facts import Outcome

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from deedbook.consumers.checks.check import Check, Finding
+from deedbook.consumers.checks.check import Check
+from deedbook.consumers.checks.finding import Finding
 from deedbook.consumers.checks.metric_values import METRIC, SLICE, Absent, metric_of, not_a_number, subject_of
 from deedbook.consumers.checks.sentences import spelled_apart
 from deedbook.consumers.checks.settings import Setting

@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, cast
 
-from deedbook.consumers.checks.check import Check, Finding
+from deedbook.consumers.checks.check import Check
 from deedbook.consumers.checks.distances import Method, Scale, distance, histograms
+from deedbook.consumers.checks.finding import Finding
 from deedbook.consumers.checks.sentences import spelled_apart
 from deedbook.consumers.checks.settings import Setting
 from deedbook.consumers.sandbox import Failure
