@@ -49,6 +49,8 @@ def read_objects(text: str, name: str) -> list[dict[str, Any]]:
         found = _parsed(text)
     except json.JSONDecodeError as whole:
         found = _lines(text, name, whole)
+    except ValueError as error:  # a number of thousands of digits
+        raise InvalidInput(f"{name} is refused: {error}") from None
     except RecursionError:
         raise InvalidInput(f"{name} is refused: {_MAX_DEPTH_SAID}") from None
     objects = found if isinstance(found, list) else [found]
@@ -72,6 +74,8 @@ def _lines(text: str, name: str, whole: json.JSONDecodeError) -> list[Any]:
             line_number = number if found else whole.lineno
             what = error.msg if found else whole.msg
             raise InvalidInput(f"{name} is not JSON: line {line_number}: {what}") from None
+        except ValueError as error:
+            raise InvalidInput(f"line {number} of {name} is refused: {error}") from None
         except RecursionError:
             raise InvalidInput(f"line {number} of {name} is refused: {_MAX_DEPTH_SAID}") from None
     return found

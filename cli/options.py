@@ -12,12 +12,14 @@ PRODUCTION = "production"
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Environment = Annotated[str, typer.Option(help="The environment of the service.", metavar="NAME")]
-Limit = Annotated[int, typer.Option(help="At most so many.", metavar="NUMBER")]
+Limit = Annotated[int, typer.Option(help="At most so many.", metavar="NUMBER", min=1, max=100_000)]
 Since = Annotated[
     str | None, typer.Option(help="Created at this time or later (ISO-8601, UTC; or now).", metavar="TIME")
 ]
 Until = Annotated[str | None, typer.Option(help="Created before this time.", metavar="TIME")]
-TrainingId = Annotated[str, typer.Argument(help="The training's id, or its first six characters or more.")]
+TrainingId = Annotated[
+    str, typer.Argument(help="The training: its id, the beginning of it, or MODEL@VERSION.", metavar="ID")
+]
 
 
 def settings_of(ctx: typer.Context) -> Settings:

@@ -92,7 +92,7 @@ def publish_policy(
 
     source = read_input(str(file))
     read = read_policy(source)
-    with opened(settings_of(ctx)) as registry:
+    with opened(settings_of(ctx), create=True) as registry:
         decided = record_one(registry, PolicyPublished(**registry.envelope(), policy=read, source=source))
         with registry.reading() as connection:
             (version,) = connection.execute(

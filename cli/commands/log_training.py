@@ -50,8 +50,8 @@ def log_training(
     objects = read_objects(read_input(file), name)
     if artifact is not None and len(objects) != 1:
         raise InvalidInput(f"--artifact is the file of one training, and these are {len(objects)}")
-    with opened(settings_of(ctx)) as registry:
-        trainings = _trainings(registry, objects)
+    trainings = _trainings(objects)
+    with opened(settings_of(ctx), create=True) as registry:
         if artifact is not None:
             trainings = [_with_artifact(registry, objects[0], trainings[0], artifact)]
         logged = _logged(registry, trainings)
@@ -65,16 +65,17 @@ def log_training(
         raise RequestRejected(f"{count}{rejected[0].reason}")
 
 
-def _trainings(registry: Registry, objects: Sequence[dict[str, object]]) -> list[Training]:
+def _trainings(objects: Sequence[dict[str, object]]) -> list[Training]:
     """Return the trainings that JSON objects describe, every one of them good to be logged."""
     from deedbook.cli.training_records import arguments_of
     from deedbook.client.records import training_record
+    from deedbook.events.clock import now_micros
 
     found = []
     for number, item in enumerate(objects, start=1):
         try:
-            training = training_record(**arguments_of(item), now=registry.recorder.clock())
-            registry.recorder.prepared(_fact(registry, training))
+            training = training_record(**arguments_of(item), now=now_micros())
+            _check(training)
         except InvalidInput as error:
             raise InvalidInput(f"training {number}: {error}" if len(objects) > 1 else str(error)) from None
         found.append(training)
@@ -96,6 +97,20 @@ def _with_artifact(registry: Registry, item: dict[str, object], training: Traini
         "artifact_format": declared.format or None,
     }
     return training_record(**arguments, store=registry.artifacts, now=training.created_at)
+
+
+def _check(training: Training) -> None:
+    """Raise InvalidInput for what could not be logged, before a registry is opened or made for it."""
+    from deedbook.events.clock import now_micros
+    from deedbook.events.codec import Codec
+    from deedbook.events.facts import TrainingLogged
+    from deedbook.events.ids import new_id
+    from deedbook.events.shape import problem_of
+
+    fact = TrainingLogged(event_id=new_id(), occurred_at=now_micros(), actor="nobody", training=training)
+    if (problem := problem_of(fact)) is not None:
+        raise InvalidInput(problem)
+    Codec().encode(fact)
 
 
 def _fact(registry: Registry, training: Training) -> TrainingLogged:

@@ -1,0 +1,91 @@
+"""The `deedbook` command as tests run it: in this process, or as a program of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from deedbook.cli.main import app
+
+PROGRAM = (sys.executable, "-m", "deedbook.cli")
+
+THRESHOLD_POLICY = """
+model = "home-price"
+group_by = ["city"]
+
+[[checks]]
+check = "metric_threshold"
+metric = "mse"
+max = 1.0
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit status and what it wrote."""
+
+    status: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """`deedbook`, on the registry in a folder, in Ana's name."""
+
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """The registry's URL."""
+        return f"sqlite:///{self.folder}"
+
+    def __call__(self, *arguments: str, given: str | bytes = "") -> Ended:
+        """Run a command in this process; `given` is its standard input."""
+        result = CliRunner().invoke(app, ["--url", self.url, "--actor", "ana", *arguments], input=given)
+        return Ended(result.exit_code, result.stdout, result.stderr)
+
+    def done(self, *arguments: str, given: str = "") -> str:
+        """Run a command that must succeed, and return what it wrote."""
+        ended = self(*arguments, given=given)
+        assert (0, "") == (ended.status, ended.err if ended.status else ""), ended
+        return ended.out
+
+    def json(self, *arguments: str, given: str = "") -> Any:  # noqa: ANN401 - any JSON
+        """Run a command with --json that must succeed, and return its document."""
+        return json.loads(self.done(*arguments, "--json", given=given))
+
+    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+        """Start a command as a program of its own."""
+        return subprocess.Popen(
+            [*PROGRAM, "--url", self.url, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "DEEDBOOK_ACTOR": "ana", **settings},
+        )
+
+    def program(self, *arguments: str, **settings: str) -> Ended:
+        """Run a command as a program of its own."""
+        process = self.start(*arguments, **settings)
+        out, err = process.communicate()
+        return Ended(process.returncode, out, err)
+
+    def log(self, *trainings: dict[str, Any]) -> list[str]:
+        """Log trainings of home-price, and return their ids."""
+        text = json.dumps([{"model": "home-price", **training} for training in trainings])
+        return [logged["training_id"] for logged in self.json("log-training", "-", given=text)]
+
+    def deployable(self, **training: Any) -> str:  # noqa: ANN401 - any JSON
+        """Log a training, have a person make it deployable, and return its id."""
+        (training_id,) = self.log(training)
+        self.done("override", training_id, "--deployable", "--reason", "seen by me")
+        return training_id
