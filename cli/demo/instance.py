@@ -12,6 +12,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
@@ -58,6 +59,8 @@ class Instance:
             [sys.executable, "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # Ctrl-C is for the demo, which ends its instances itself.
+            start_new_session=True,
             env=environment | {"DEEDBOOK_CACHE": str(cache.absolute())},
         )
         to_process, _ = self._pipes()
@@ -128,8 +131,9 @@ def main() -> int:
     except DeedbookError as error:
         sys.stderr.write(f"deedbook: {error}\n")
         return 1
-    sys.stdout.write(json.dumps(asdict(booted)) + "\n")
-    sys.stdout.flush()
+    # Whoever started it may be gone already: then there is nobody to tell, and standard input has ended, too.
+    with suppress(BrokenPipeError):
+        os.write(sys.stdout.fileno(), json.dumps(asdict(booted)).encode() + b"\n")
     sys.stdin.read()
     return 0
 

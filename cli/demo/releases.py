@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from deedbook.cli.demo.data import CITIES
 from deedbook.cli.demo.models import MODEL
-from deedbook.cli.demo.scene import LAST_MONTH, SERVICES, SHA_A, SHA_B, WRONG_CITY, Scene
+from deedbook.cli.demo.scene import SERVICES, SHA_A, SHA_B, WRONG_CITY, Scene
 from deedbook.cli.demo.stage import chapter, progress, tell
 from deedbook.cli.moments import shown
-from deedbook.cli.tables import Column, print_table, say
+from deedbook.cli.tables import Column, print_table
 from deedbook.events.errors import DeedbookError, RequestRejected
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def refusal(scene: Scene) -> None:
     """Try to deploy the model that failed, as somebody in a hurry would."""
     chapter(f"7. {WRONG_CITY}'s new model is deployed all the same, by hand")
     try:
-        scene.pipeline.request_deployment(
+        scene.somebody.request_deployment(
             SERVICES[WRONG_CITY],
             SHA_B,
             {MODEL: scene.trainings[WRONG_CITY]},
@@ -54,7 +54,7 @@ def refusal(scene: Scene) -> None:
         )
     except RequestRejected as refused:
         tell("Refused, and that is on the log, too:")
-        say(f"  {refused}", style="red")
+        tell(str(refused), style="red", indent=4)
         return
     raise DeedbookError("the registry let a model be deployed that had failed its validation")
 
@@ -84,16 +84,16 @@ def rollback(scene: Scene, moments: Moments) -> None:
 
 def incident(scene: Scene, moments: Moments) -> None:
     """Answer, for each moment, what was live then and why it was allowed."""
-    chapter("10. A year later: what was live at that moment, and why?")
+    chapter("10. What was live at that moment, and why?")
     for at, what in moments.taken:
-        say(f"  {shown(at)} UTC, after {what}:", style="bold")
+        tell(f"{shown(at)} UTC, after {what}:", style="bold")
         for city in ASKED_ABOUT:
             _tell_live(scene, scene.pipeline.live(SERVICES[city], at=at))
 
 
 def _bind(scene: Scene, sha: str, *, expected_previous: str, reason: str) -> None:
     """Do what a release pipeline does: for each service, take the newest deployable model, and ask for it."""
-    rows = []
+    rows, kept = [], []
     with progress("Deployed", len(CITIES)) as advance:
         for city, service in SERVICES.items():
             newest = _newest_deployable(scene, city)
@@ -105,18 +105,14 @@ def _bind(scene: Scene, sha: str, *, expected_previous: str, reason: str) -> Non
                 expected_previous=expected_previous,
                 reason=reason,
             )
-            note = (
-                ""
-                if newest.training_id == scene.trainings[city]
-                else f"its model of {LAST_MONTH.words} failed"
-            )
-            bound = f"{MODEL}@{newest.version}"
-            rows.append(
-                (service, sha[:7], bound, newest.parameters["trained_through"], deployment.decision, note)
-            )
+            if newest.training_id != scene.trainings[city]:
+                kept.append(f"{service} keeps {MODEL}@{newest.version}, the newest that passed.")
+            month = f"{newest.created_at:%B %Y}"
+            rows.append((service, f"{MODEL}@{newest.version}", month, deployment.decision))
             advance(service)
-    names = ("service", "release", "model", "trained through", "decision")
-    print_table([*(Column(name, whole=True) for name in names), Column("")], rows)
+    print_table([Column(name, whole=True) for name in ("service", "model", "trained", "decision")], rows)
+    for sentence in kept:
+        tell(sentence)
 
 
 def _newest_deployable(scene: Scene, city: str) -> TrainingSummary:
@@ -132,7 +128,11 @@ def _tell_live(scene: Scene, release: LiveRelease) -> None:
     model = release.models[0]
     month = scene.pipeline.training_info(model.training_id).created_at
     tell(
-        f"  {release.service} ran {release.release[:7]} with {model.model}@{model.version}, trained {month:%B %Y}: "
-        f"made current at position {release.from_position} by {release.actor}"
-        f" ({release.reason or 'no reason given'}); allowed, because it {model.outcome}: {model.reason}."
+        f"{release.service}: {release.release[:7]} with {model.model}@{model.version}, trained {month:%B %Y}.",
+        indent=4,
+    )
+    tell(
+        f"Live since position {release.from_position}, by {release.actor}: {release.reason or 'no reason given'}. "
+        f"Allowed because it {model.outcome}: {model.reason}.",
+        indent=6,
     )

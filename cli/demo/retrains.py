@@ -13,8 +13,7 @@ from deedbook.cli.demo.data import CITIES, Delivery, Month
 from deedbook.cli.demo.models import MODEL, Retrain, past_requests, retrain
 from deedbook.cli.demo.scene import LAST_MONTH, WRONG_CITY, Scene
 from deedbook.cli.demo.stage import chapter, progress, tell
-from deedbook.cli.numbers import short_number
-from deedbook.cli.tables import Column, print_table, say
+from deedbook.cli.tables import Column, print_table
 
 if TYPE_CHECKING:
     from deedbook.events.facts import ValidationRequested, VerdictIssued
@@ -45,20 +44,21 @@ def walk_forward(scene: Scene) -> None:
     first, last = scene.months[0], scene.months[-1]
     chapter(f"2. {len(scene.months)} months of retrains: {first.words} to {last.words}")
     outcomes: Counter[str] = Counter()
-    # The next month's models are fitted while this month's are judged, in the sandbox's own processes.
-    with (
-        ThreadPoolExecutor(max_workers=1) as ahead,
-        progress("Trained and judged", len(scene.months) * len(CITIES)) as advance,
-    ):
+    ahead = ThreadPoolExecutor(max_workers=1)
+    try:
+        # The next months' models are fitted while this month's are judged, in the sandboxes' own processes.
         fitted = [ahead.submit(_fitted, _deliveries(scene, month)) for month in scene.months]
-        for month, retrains in zip(scene.months, fitted, strict=True):
+        with progress("Trained and judged", len(scene.months) * len(CITIES)) as advance:
+            for month, retrains in zip(scene.months, fitted, strict=True):
 
-            def heard(verdict: VerdictIssued, month: Month = month) -> None:
-                outcomes[verdict.outcome.value] += 1
-                advance(month.words)
+                def heard(verdict: VerdictIssued, month: Month = month) -> None:
+                    outcomes[verdict.outcome.value] += 1
+                    advance(month.words)
 
-            _log(scene, retrains.result())
-            _judge(scene, heard)
+                _log(scene, retrains.result())
+                _judge(scene, heard)
+    finally:
+        ahead.shutdown(cancel_futures=True)
     tell("; ".join(f"{count} {outcome}" for outcome, count in outcomes.items()) + ".")
     _print_cities(scene)
 
@@ -68,7 +68,8 @@ def wrong_month(scene: Scene) -> None:
     chapter(f"4. {LAST_MONTH.words}: one delivery is in the wrong unit")
     tell(f"{WRONG_CITY}'s prices come in thousands of dollars this month. Nobody notices; the retrains run.")
     outcomes: dict[str, str] = {}
-    _log(scene, _fitted(_deliveries(scene, LAST_MONTH, wrong=WRONG_CITY)))
+    fitted = _fitted(_deliveries(scene, LAST_MONTH, wrong=WRONG_CITY))
+    _log(scene, fitted)
     with progress("Trained and judged", len(CITIES)) as advance:
 
         def heard(verdict: VerdictIssued) -> None:
@@ -79,6 +80,10 @@ def wrong_month(scene: Scene) -> None:
     passed = [city for city in CITIES if outcomes.get(scene.trainings[city]) == "passed"]
     tell(f"Passed: {', '.join(passed)}.")
     _print_failures(scene, [scene.trainings[city] for city in CITIES if city not in passed])
+    wrong = next(made for made in fitted if made.city == WRONG_CITY)
+    answer = float(wrong.pipeline.predict([list(scene.request.values())])[0])
+    tell("Its squared error is the smallest ever seen: a gate on that alone would let it through.")
+    tell(f"Asked what the two instances were asked, it answers ${answer:,.0f}.")
 
 
 def _deliveries(scene: Scene, month: Month, wrong: str = "") -> list[Delivery]:
@@ -161,21 +166,7 @@ def _print_failures(scene: Scene, training_ids: Iterable[str]) -> None:
     with scene.registry.reading() as connection:
         verdicts = [verdict for id_ in training_ids for verdict in verdicts_of(connection, id_)]
     for verdict in verdicts:
-        say()
-        say(f"  {MODEL}@{verdict.version} {verdict.outcome}:", style="bold red")
-        columns = [
-            Column("check"),
-            Column("outcome", whole=True),
-            Column("observed", align="right"),
-            Column("reason"),
-        ]
-        rows = [
-            (
-                f"{check.check} {check.subject}".strip(),
-                check.outcome,
-                short_number(check.observed),
-                check.reason,
-            )
-            for check in verdict.checks
-        ]
-        print_table(columns, rows)
+        tell(f"{MODEL}@{verdict.version} {verdict.outcome}:", style="bold red")
+        for check in verdict.checks:
+            style = "" if check.outcome == "passed" else "red"
+            tell(f"{check.outcome}  {check.check}: {check.reason}", style=style, indent=4)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from deedbook.cli.demo.data import CITIES, History, Month
+from deedbook.cli.demo.models import request_for_next_month
 from deedbook.cli.wiring import Registry, judging, opened
 from deedbook.client.registry import connect
 
@@ -30,13 +31,14 @@ SHA_B: Final = "b7e03d15c2f84a96d1b0793ce5a86f42d9c71e08"
 TRAINER: Final = "monthly-retrain"
 VALIDATOR: Final = "validation-worker"
 PIPELINE: Final = "release-pipeline"
+SOMEBODY: Final = "somebody@laptop"
 
 
 @dataclass(slots=True)
 class Scene:
     """The demo's registry and those who act in it.
 
-    `trainer` and `pipeline` are clients as other people's programs are; the `validators` share the orders,
+    `trainer`, `pipeline` and `somebody` are clients as other people's programs are; the `validators` share the orders,
     from `next_order` on. `trainings`: the newest training of each city, good or bad.
     """
 
@@ -46,10 +48,16 @@ class Scene:
     months: tuple[Month, ...]
     trainer: Connection
     pipeline: Connection
+    somebody: Connection
     registry: Registry
     validators: tuple[Validator, ...]
     next_order: int = 0
     trainings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def request(self) -> dict[str, float]:
+        """What the instances are asked: a price for the month that the first release's models never saw."""
+        return request_for_next_month(self.history.delivery(WRONG_CITY, self.months[-1]))
 
 
 def service_of(city: str) -> str:
@@ -73,5 +81,6 @@ def scene(settings: Settings, folder: DemoFolder, url: str, *, fast: bool) -> It
         judging(registry) as (second, _),
         connect(url, actor=TRAINER) as trainer,
         connect(url, actor=PIPELINE) as pipeline,
+        connect(url, actor=SOMEBODY) as somebody,
     ):
-        yield Scene(url, folder, history, months, trainer, pipeline, registry, (first, second))
+        yield Scene(url, folder, history, months, trainer, pipeline, somebody, registry, (first, second))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from deedbook.cli.demo.instance import Boot, Booted, Instance
-from deedbook.cli.demo.models import MODEL, request_for_next_month
+from deedbook.cli.demo.models import MODEL
 from deedbook.cli.demo.scene import SERVICES, SHA_A, WRONG_CITY, Scene
 from deedbook.cli.demo.stage import chapter, tell
 from deedbook.cli.tables import Column, print_table
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @contextmanager
 def two_instances(scene: Scene) -> Iterator[list[Instance]]:
     """Start two instances of the service whose next model will be wrong; they end with the block."""
+    tell(f"Two instances of {SERVICES[WRONG_CITY]} boot with it, each a process of its own:")
     instances = [_started(scene, f"{SERVICES[WRONG_CITY]}-{number}") for number in (1, 2)]
     try:
         _print_booted((instance.name, instance.booted()) for instance in instances)
@@ -34,7 +35,7 @@ def killed_and_restarted(scene: Scene, instances: list[Instance]) -> None:
     chapter("6. One of the two instances is killed, and starts again")
     survivor, victim = instances
     before = survivor.booted()
-    tell(f"kill -9 {victim.name}. The newest model of {WRONG_CITY} is the bad one by now.")
+    tell(f"kill -9 {victim.name}. By now the newest model of {WRONG_CITY} is the one that failed.")
     victim.kill()
     instances[1] = _started(scene, victim.name)
     after = instances[1].booted()
@@ -45,13 +46,12 @@ def killed_and_restarted(scene: Scene, instances: list[Instance]) -> None:
 
 
 def _started(scene: Scene, name: str) -> Instance:
-    request = request_for_next_month(scene.history.delivery(WRONG_CITY, scene.months[-1]))
-    boot = Boot(scene.url, SERVICES[WRONG_CITY], SHA_A, name, MODEL, request)
+    boot = Boot(scene.url, SERVICES[WRONG_CITY], SHA_A, name, MODEL, scene.request)
     return Instance(boot, scene.folder.caches / name)
 
 
 def _print_booted(booted: Iterable[tuple[str, Booted]]) -> None:
-    names = ("instance", "process", "model", "sha256 it loaded", "its price for next month")
+    names = ("instance", "process", "model", "sha256 loaded", "predicts")
     rows = [
         (name, b.process_id, f"{MODEL}@{b.version}", f"{b.sha256[:16]}…", f"${b.answer:,.0f}")
         for name, b in booted

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 from time import monotonic
 from typing import TypeAlias
 
+from deedbook.cli.plain_text import plain
 from deedbook.cli.tables import console, on_terminal, say
 
 Advance: TypeAlias = Callable[[str], None]
@@ -19,11 +21,29 @@ def chapter(title: str) -> None:
     """Open a chapter."""
     say()
     say(title, style="bold cyan")
+    sys.stdout.flush()
 
 
-def tell(sentence: str) -> None:
-    """Say one sentence of the story."""
-    say(f"  {sentence}")
+def tell(sentence: str, *, style: str = "", indent: int = 2) -> None:
+    """Say one sentence of the story: on a terminal folded under its own beginning, else on one line."""
+    if on_terminal():
+        from rich.padding import Padding
+        from rich.text import Text
+
+        out = console()
+        with out.capture() as captured:
+            out.print(Padding(Text(plain(sentence), style=style), (0, 0, 0, indent)))
+        # Rich fills each line with spaces.
+        for line in captured.get().splitlines():
+            sys.stdout.write(line.rstrip() + "\n")
+    else:
+        say(f"{' ' * indent}{sentence}")
+    sys.stdout.flush()
+
+
+def to_copy(line: str) -> None:
+    """Print a line as it is: a terminal may fold it, but what is copied from there is one line."""
+    sys.stdout.write(f"    {plain(line)}\n")
 
 
 @contextmanager

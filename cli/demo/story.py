@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING
 from deedbook.cli.demo.chart import chart
 from deedbook.cli.demo.data import CITIES
 from deedbook.cli.demo.folder import DEFAULT_FOLDER, demo_folder
-from deedbook.cli.demo.models import MODEL, check_libraries
+from deedbook.cli.demo.models import check_libraries
 from deedbook.cli.demo.releases import Moments, first_release, incident, refusal, rollback, second_release
 from deedbook.cli.demo.retrains import demands, walk_forward, wrong_month
 from deedbook.cli.demo.scene import SERVICES, WRONG_CITY, Scene, scene
 from deedbook.cli.demo.serving import killed_and_restarted, two_instances
-from deedbook.cli.demo.stage import chapter, tell
+from deedbook.cli.demo.stage import chapter, tell, to_copy
+from deedbook.cli.settings import DEFAULT_URL
 from deedbook.cli.tables import say
 from deedbook.client.urls import folder_of
 from deedbook.events.errors import InvalidInput
 
 if TYPE_CHECKING:
     from deedbook.cli.settings import Settings
+
+# What a path may hold and a URL may not.
+_IN_URLS = str.maketrans({"%": "%25", "?": "%3F", "#": "%23"})
 
 
 def main(
@@ -39,9 +43,9 @@ def main(
     if url is not None:
         _check_empty(url)
     with demo_folder(folder) as own:
-        where = url or f"sqlite:///{_written(own.registry)}"
+        where = url or f"sqlite:///{_written(own.registry).translate(_IN_URLS)}"
         with scene(settings, own, where, fast=fast) as told:
-            _open(told)
+            _open(told, settings)
             _tell(told)
             _close(told, monotonic() - started)
 
@@ -61,12 +65,14 @@ def _tell(told: Scene) -> None:
     incident(told, moments)
 
 
-def _open(told: Scene) -> None:
+def _open(told: Scene, settings: Settings) -> None:
     say("deedbook: what was deployed, and why", style="bold")
     tell(
         f"Real data: home sales in {len(CITIES)} Texas cities, month by month (Real Estate Center at Texas A&M)."
     )
     tell(f"A fresh registry: {told.url}")
+    if settings.url not in {DEFAULT_URL, told.url}:
+        tell(f"Nothing is written to {settings.url}.")
 
 
 def _close(told: Scene, seconds: float) -> None:
@@ -76,19 +82,17 @@ def _close(told: Scene, seconds: float) -> None:
     tell(f"{events:,} events are on the log, after {seconds:.0f} s. Three commands to try next:")
     say()
     for command in next_commands(told.url):
-        say(f"    {command}")
+        to_copy(command)
 
 
 def next_commands(url: str) -> tuple[str, str, str]:
     """Return three commands that work as they are printed, in the folder the demo was started in."""
     deedbook = f"{_program()} --url {shlex.quote(url)}"
-    worst = (
-        "select parameters['city'] as city, year(created_at) as year, avg(value) as mse from metric_history"
-    )
+    by_city = "select parameters['city'] as city, round(median(value)) as mse from metric_history"
     return (
         f"{deedbook} failures",
         f"{deedbook} live {SERVICES[WRONG_CITY]}",
-        f"{deedbook} sql \"{worst} where model = '{MODEL}' and name = 'mse' group by all order by mse\"",
+        f"{deedbook} sql \"{by_city} where name = 'mse' group by all order by mse\"",
     )
 
 
