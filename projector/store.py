@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = "1"
 FOLDED_TOPICS = (facts.REGISTRY, facts.METRICS, facts.HOSTS)
+_IS_HELD = "IO Error: Could not set lock on file"
 _MEMORY_LIMIT = "600MB"
 # DuckDB's own choice, 256 KiB, leaves a registry of a few hundred trainings at 8 MB of mostly empty blocks.
 _BLOCK_BYTES = 32 << 10
@@ -65,8 +66,10 @@ class Store:
             self._prepare(log_identity)
             self.terms = Terms(self.connection)
             self.definitions = Definitions(self.connection)
-        except BaseException:
+        except BaseException as error:
             self.connection.close()
+            if isinstance(error, duckdb.Error):
+                raise _cannot_open(path, error) from error
             raise
         self.source = StoredSource(self.connection)
 
@@ -194,15 +197,20 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
         )
         connection.execute("set enable_progress_bar = false")
     except duckdb.Error as error:
-        text = str(error)
-        if "lock" in text.lower():
-            raise ProjectionBusy(f"another process holds {path.name}: {_holder(text)}") from None
-        if _is_full(error):
-            raise StorageFull(f"the disk holding {path.name} is full") from None
-        raise DeedbookError(
-            f"{path.name} cannot be opened: {text.splitlines()[0]}; `deedbook rebuild` makes it anew"
-        ) from error
+        raise _cannot_open(path, error) from error
     return connection
+
+
+def _cannot_open(path: Path, error: duckdb.Error) -> DeedbookError:
+    """Return what DuckDB's error on opening a file means; other errors name the file, whatever it is called."""
+    text = str(error)
+    if text.startswith(_IS_HELD):
+        return ProjectionBusy(f"another process holds {path.name}: {_holder(text)}")
+    if _is_full(error):
+        return StorageFull(f"the disk holding {path.name} is full")
+    return DeedbookError(
+        f"{path.name} cannot be opened: {text.splitlines()[0]}; `deedbook rebuild` makes it anew"
+    )
 
 
 def _holder(text: str) -> str:
