@@ -176,7 +176,7 @@ def _decode_singly(decoded: Decoded, schema: Schema, record: Record) -> facts.Fa
             occurred_at=fact.occurred_at,
             actor=fact.actor,
             subject=subject_of(fact),
-            body_hash=_digest(record.value),
+            body_hash=_body_hash(record),
             fact=fact,
             problem=problem,
         )
@@ -201,6 +201,10 @@ def subject_of(fact: facts.Fact) -> str:
 
 def _digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()[:32]
+
+
+def _body_hash(record: Record) -> str:
+    return record.value_sha256.hex()[:32] if record.value_sha256 else _digest(record.value)
 
 
 def _content_hash(body: bytes) -> str:
@@ -240,7 +244,7 @@ def _heads(schema: Schema, records: list[Record], batch: pa.RecordBatch) -> list
             occurred_at,
             actor,
             subject,
-            _digest(record.value),
+            _body_hash(record),
             head,
         )
         for record, event_id, occurred_at, actor, (head, subject) in envelope

@@ -34,7 +34,9 @@ def write_trainings(
     if len(items):
         names = items.field("name").dictionary_encode()
         _write_metrics(connection, items, names, pc.take(keys, parents), terms)
-        definitions.state(_stated(items, names, pc.take(training.field("model").dictionary_encode(), parents)))
+        definitions.state(
+            _stated(items, names, pc.take(training.field("model").dictionary_encode(), parents))
+        )
 
 
 def write_steps(

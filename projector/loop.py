@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,7 @@ from deedbook.projector.store import FOLDED_TOPICS, Batch, Progress
 from deedbook.projector.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from deedbook.events.codec import Codec
     from deedbook.events.log import Log
@@ -32,10 +34,10 @@ _AFTER_A_COMMIT = frozenset({"TrainingAmended"})
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much one batch may hold."""
+    """How much one batch may hold; two are in memory: one being folded, and the next being decoded."""
 
-    max_records: int = 10_000
-    max_bytes: int = 32 << 20
+    max_records: int = 4_000
+    max_bytes: int = 8 << 20
 
 
 class Projector:
@@ -86,12 +88,13 @@ class Projector:
         done = 0
         for where, end in goals.items():
             progress = starts[where]
-            while progress.next_position < end and (deadline is None or time.monotonic() < deadline):
-                before = progress.next_position
-                progress = self._fold_some(*where, progress, end)
-                done += progress.next_position - before
-                if on_progress is not None:
-                    on_progress(done, total)
+            with closing(self._batches(*where, progress.next_position, end)) as batches:
+                while progress.next_position < end and (deadline is None or time.monotonic() < deadline):
+                    before = progress.next_position
+                    progress = self._fold_batch(where, progress, next(batches))
+                    done += progress.next_position - before
+                    if on_progress is not None:
+                        on_progress(done, total)
         return done > 0
 
     def _progress_of(self, topic: str, partition: int) -> Progress:
@@ -100,26 +103,42 @@ class Projector:
             self._progress[topic, partition] = self._store.progress(topic, partition)
         return self._progress[topic, partition]
 
-    def _fold_some(self, topic: str, partition: int, progress: Progress, end: int) -> Progress:
-        """Read one batch and fold it; stop before the first record this release cannot read."""
+    def _batches(self, topic: str, partition: int, start: int, end: int) -> Generator[Decoded]:
+        """Yield all up to a position, batch by batch; a thread decodes the next while one is folded."""
+        decoded = self._decoded(topic, partition, start, end)
+        if decoded.upto >= end:
+            yield decoded
+            return
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="deedbook-decoder") as decoder:
+            while (start := decoded.upto) < end:
+                following = decoder.submit(self._decoded, topic, partition, start, end)
+                yield decoded
+                decoded = following.result()
+                if decoded.upto == start:
+                    # Of an unknown schema, which what was folded meanwhile may have brought.
+                    decoded = self._decoded(topic, partition, start, end)
+            yield decoded
+
+    def _decoded(self, topic: str, partition: int, start: int, end: int) -> Decoded:
+        """Read and decode one batch; it stops before the first record this release cannot read."""
         records = self._log.read(
             topic,
             partition,
-            progress.next_position,
-            max_records=min(self._bounds.max_records, end - progress.next_position),
+            start,
+            max_records=min(self._bounds.max_records, end - start),
             max_bytes=self._bounds.max_bytes,
         )
-        if not records:
-            # Positions that hold no record of ours, such as a broker's transaction markers.
-            skipped = Decoded(upto=end)
-            return self._fold((topic, partition), progress, [], skipped, end)
-        decoded = decode_batch(records, self._codec)
-        if decoded.unknown is not None and decoded.upto == records[0].position:
+        # No records: positions that hold none of ours, such as a broker's transaction markers.
+        return decode_batch(records, self._codec) if records else Decoded(upto=end)
+
+    def _fold_batch(self, where: tuple[str, int], progress: Progress, decoded: Decoded) -> Progress:
+        """Fold one batch; raises UnknownSchema where it has not even one record this release can read."""
+        if decoded.unknown is not None and decoded.upto == progress.next_position:
             raise decoded.unknown
         runs = _runs(decoded.events)
         for index, events in enumerate(runs):
             upto = decoded.upto if index + 1 == len(runs) else runs[index + 1][0].position
-            progress = self._fold((topic, partition), progress, events, decoded, upto)
+            progress = self._fold(where, progress, events, decoded, upto)
         return progress
 
     def _fold(

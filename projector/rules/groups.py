@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from deedbook.projector.view import TrainingState, View
 
 
-@functools.lru_cache(maxsize=4096)
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+@functools.lru_cache(maxsize=8192)  # a batch's trainings may all be of groups of their own
 def group_key_of(policy: Policy, model: str, parameters: tuple[tuple[str, str], ...]) -> str:
     """Return the key of the trainings a policy makes comparable: model and shared parameter values."""
     names = {name for name, _ in parameters} if policy.group_by_all else set(policy.group_by)
     values = dict(parameters)
     shared = [[name, values.get(name)] for name in sorted(names)]
-    text = json.dumps([model, shared], ensure_ascii=False, separators=(",", ":"))
+    text = _COMPACT.encode([model, shared])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
