@@ -122,7 +122,8 @@ def write_quarantine(
 ) -> None:
     """Keep what could not be decoded, as it came."""
     for record, reason in quarantined:
-        headers = dict(record.headers)
+        # A name may hold half a character, which no table can.
+        headers = {name.encode(errors="backslashreplace").decode(): value for name, value in record.headers}
         connection.execute(
             "insert into base.quarantine "
             "values (?, ?, ?, ?, ?, ?, map_from_entries(?::struct(k varchar, v blob)[]), ?)",
