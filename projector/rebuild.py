@@ -70,7 +70,7 @@ def _hash_of(path: Path) -> str:
     if not path.exists():
         return ""
     try:
-        with duckdb.connect(str(path)) as connection:
+        with duckdb.connect(str(path), read_only=True) as connection:
             return state_hash(connection)
     except (duckdb.Error, DeedbookError):
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -61,6 +62,7 @@ class Store:
 
     def __init__(self, path: Path, *, log_identity: str) -> None:
         self.path = path
+        self._failed = False
         self.connection = _connect(path)
         try:
             self._prepare(log_identity)
@@ -113,13 +115,16 @@ class Store:
         return 1 if row is None or row[0] is None else int(row[0])
 
     def commit(self, batch: Batch) -> None:
-        """Write a batch and its position, wholly or not at all.
+        """Write a batch and its position, wholly or not at all; once that failed, open the file anew.
 
         Raises ProjectionFenced where another projector moved on meanwhile, StorageFull.
         """
+        if self._failed:
+            raise DeedbookError(f"{self.path.name} could not be written before: open it anew to go on")
         try:
             self._commit(batch)
         except BaseException as error:
+            self._failed = True
             self._roll_back()
             if isinstance(error, duckdb.Error) and _is_full(error):
                 raise StorageFull(
@@ -187,18 +192,45 @@ class Store:
 
     def close(self) -> None:
         """Let go of the file; closing twice is harmless."""
+        if not self._failed and _journal_of(self.path).exists():
+            with contextlib.suppress(duckdb.Error):  # a full disk, say: the write-ahead log has it all
+                self.checkpoint()
         self.connection.close()
 
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+    was_killed = _journal_of(path).exists()
     try:
         connection = duckdb.connect(
             str(path), config={"memory_limit": _MEMORY_LIMIT, "default_block_size": str(_BLOCK_BYTES)}
         )
         connection.execute("set enable_progress_bar = false")
+        # Closing is no checkpoint by itself: after a failed commit what is in memory is not to be trusted.
+        connection.execute("pragma disable_checkpoint_on_shutdown")
+        if was_killed:
+            _make_indexes_anew(connection)
     except duckdb.Error as error:
         raise _cannot_open(path, error) from error
     return connection
+
+
+def _journal_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.wal")
+
+
+def _make_indexes_anew(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make every index again from its table, after DuckDB has replayed what a killed or failed process left.
+
+    DuckDB 1.5.5 replays rows into indexes that it has not loaded yet, and forgets those entries if the
+    file is closed before anything else is written: later look-ups would miss rows that are there.
+    """
+    indexes = connection.execute(
+        "select index_name, sql from duckdb_indexes() where schema_name = 'base'"
+    ).fetchall()
+    for name, made_by in indexes:
+        connection.execute(f'drop index base."{name}"')
+        connection.execute(made_by)
+    connection.execute("checkpoint")
 
 
 def _cannot_open(path: Path, error: duckdb.Error) -> DeedbookError:
