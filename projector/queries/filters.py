@@ -9,7 +9,9 @@ from enum import StrEnum
 
 from deedbook.events.errors import InvalidInput
 
-_WRITTEN = re.compile(r"(?P<metric>.*[^\s<>=!])\s*(?P<comparison><=|>=|==|!=|<|>|=)\s*(?P<value>[^\s<>=!]+)\s*")
+_WRITTEN = re.compile(
+    r"(?P<metric>.*[^\s<>=!])\s*(?P<comparison><=|>=|==|!=|<|>|=)\s*(?P<value>[^\s<>=!]+)\s*"
+)
 _SLICED = re.compile(r"(?P<name>.+)\[(?P<slice>.+)\]")
 
 

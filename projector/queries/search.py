@@ -10,7 +10,7 @@ from deedbook.projector.queries.asking import ask, micros
 from deedbook.projector.queries.filters import Comparison, MetricFilter, MetricName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     import duckdb
@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 MAX_LIMIT = 100_000
 
 _VALUES = "select training_key, value from base.metric where name_key = ? and slice_key = ?"
-# NaN is no number here, though the largest of all to DuckDB. Values are arguments, never part of the text.
+# NaN is no number here, though it is the largest to DuckDB. Values are arguments, never part of the text.
 _CONDITIONS = {
-    Comparison.LESS: "and value < ? and not isnan(value)",
-    Comparison.AT_MOST: "and value <= ? and not isnan(value)",
-    Comparison.MORE: "and value > ? and not isnan(value)",
-    Comparison.AT_LEAST: "and value >= ? and not isnan(value)",
-    Comparison.EQUAL: "and value = ? and not isnan(value)",
+    Comparison.LESS: "and value < ?",
+    Comparison.AT_MOST: "and value <= ?",
+    Comparison.MORE: "and value > ? and value <= 'infinity'",
+    Comparison.AT_LEAST: "and value >= ? and value <= 'infinity'",
+    Comparison.EQUAL: "and value = ?",
     Comparison.OTHER: "and value != ?",
 }
+# Up to this many, rows are found through the index; above, by a scan.
+_FEW = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,47 +120,73 @@ def search(
     _ask_of_metrics(question, metrics, terms)
     order = _order(question, order_by, descending, terms)
     found = connection.execute(
-        f"select {', '.join(['t.key', *question.values.values()])} "
+        f"select {', '.join(['t.key', 't.training_id', *question.values.values()])} "
         f"from base.training t {' '.join(question.joins)} "
         f"where {' and '.join(question.conditions) or 'true'} order by {order} limit ? offset ?",
         [*question.join_arguments, *question.condition_arguments, limit, offset],
     ).fetchall()
+    ids = {key: training_id for key, training_id, *_ in found}
     others = [metric for metric in show if metric not in question.values]
-    values = _values(connection, [row[0] for row in found], others, terms)
-    for key, *joined in found:
+    values = _values(connection, list(ids), others, terms)
+    for key, _, *joined in found:
         known = zip(question.values, joined, strict=True)
         values.setdefault(key, {}).update(
             (str(metric), value) for metric, value in known if value is not None
         )
-    return _summaries(connection, values, [row[0] for row in found])
+    return _summaries(connection, values, ids)
 
 
 def summaries(
     connection: duckdb.DuckDBPyConnection, positions: Sequence[int], metrics: Sequence[MetricName] = ()
 ) -> tuple[TrainingSummary, ...]:
     """Return the trainings logged at these positions, in the order given; those that are none are left out."""
+    found = connection.execute(
+        "select key, training_id from base.training where key in (select unnest(?::bigint[]))",
+        [list(positions)],
+    ).fetchall()
+    ids = dict(found)
     values = _values(connection, positions, metrics, _term_keys(connection, metrics))
-    return _summaries(connection, values, positions)
+    return _summaries(connection, values, {key: ids[key] for key in positions if key in ids})
 
 
 def _summaries(
     connection: duckdb.DuckDBPyConnection,
     values: Mapping[int, Mapping[str, float]],
-    positions: Sequence[int],
+    ids: Mapping[int, str],
 ) -> tuple[TrainingSummary, ...]:
-    if not positions:
+    """Return the trainings of these positions and ids, in their order."""
+    if not ids:
         return ()
     rows = ask(
         connection,
-        "select training_id, model, version, created_at, actor, model_type, framework, git_sha, "
-        "artifact_sha256, outcome, deployable, overridden, reason, position, parameters, tags "
-        "from main.trainings where position in (select unnest(?::bigint[]))",
-        [list(positions)],
+        "select training_id, model, version, make_timestamp(created_at) as created_at, actor, model_type, framework, "
+        "git_sha, artifact_sha256, key as position, parameters, tags from base.training "
+        f"where training_id in ({_listed(ids, 'varchar')})",
+        _arguments(ids.values()),
     )
+    standing = ask(
+        connection,
+        "select training_key, outcome, deployable, overridden, reason from base.standing "
+        f"where to_position is null and training_key in ({_listed(ids, 'bigint')})",
+        _arguments(ids),
+    )
+    stands = {row.pop("training_key"): row for row in standing}
     by_position = {
-        row["position"]: TrainingSummary(**row, metrics=values.get(row["position"], {})) for row in rows
+        row["position"]: TrainingSummary(
+            **row, **stands[row["position"]], metrics=values.get(row["position"], {})
+        )
+        for row in rows
     }
-    return tuple(by_position[position] for position in positions if position in by_position)
+    return tuple(by_position[position] for position in ids)
+
+
+def _listed(wanted: Collection[object], type_: str) -> str:
+    """Return what stands in an IN: a placeholder for each, which an index answers, or one list."""
+    return ", ".join("?" * len(wanted)) if len(wanted) <= _FEW else f"select unnest(?::{type_}[])"
+
+
+def _arguments(wanted: Collection[object]) -> list[object]:
+    return list(wanted) if len(wanted) <= _FEW else [list(wanted)]
 
 
 def _values(
