@@ -40,8 +40,9 @@ def _bar(value: float, low: float, high: float) -> str:
         return " "
     if value in {inf, -inf}:
         return _BARS[-1] if value > 0 else _BARS[0]
-    if low == high:
-        return _MIDDLE
     # Halved first: the distance between the largest and the smallest float is beyond what a float holds.
-    height = (value / 2 - low / 2) / (high / 2 - low / 2)
+    distance = high / 2 - low / 2
+    if not distance:
+        return _MIDDLE
+    height = (value / 2 - low / 2) / distance
     return _BARS[min(int(height * len(_BARS)), len(_BARS) - 1)]

@@ -98,24 +98,31 @@ def _print(series: MetricSeries) -> None:
     by = f" by {plain(series.by, 40)}" if series.by else ""
     say(f"{plain(series.metric, 60)} of {plain(series.model, 60)}{by}{unit}{better}", style="bold")
     columns = [
-        Column(series.by or "all"),
+        Column(series.by or "trainings"),
         Column("over time", whole=True),
         *(Column(name, whole=True, align="right") for name in ("n", "first", "last", "min", "max", "change")),
     ]
-    print_table(columns, (_row(value, points) for value, points in series.lines().items()))
+    print_table(columns, (_row(_name(series, value), points) for value, points in series.lines().items()))
 
 
-def _row(value: str | None, points: tuple[SeriesPoint, ...]) -> list[object]:
+def _row(value: str, points: tuple[SeriesPoint, ...]) -> list[object]:
     values = [point.value for point in points]
     known = [v for v in values if v == v]  # noqa: PLR0124 - NaN is what differs from itself
     low, high = (min(known), max(known)) if known else (float("nan"), float("nan"))
     return [
-        _NO_VALUE if value is None else value,
+        value,
         sparkline(values, _SPARK_WIDTH),
         len(values),
         *(short_number(v) for v in (values[0], values[-1], low, high)),
         _change(values[0], values[-1]),
     ]
+
+
+def _name(series: MetricSeries, value: str | None) -> str:
+    """Return what a line is called: the parameter's value, or that there is none, or no parameter."""
+    if series.by is None:
+        return "all"
+    return _NO_VALUE if value is None else value
 
 
 def _change(first: float, last: float) -> str:
@@ -129,10 +136,12 @@ def _draw(series: MetricSeries, file: Path) -> None:
     from deedbook.cli.chart import Point, chart_spec, write_png
 
     points = [
-        Point(_NO_VALUE if value is None else value, point.created_at, point.value)
+        Point(_name(series, value), point.created_at, point.value)
         for value, line in series.lines().items()
         for point in line
     ]
     by = f" by {series.by}" if series.by else ""
     title = f"{series.metric} of {series.model}{by}"
-    write_png(chart_spec(points, title=title, metric=str(series.metric), parameter=series.by or "all"), file)
+    write_png(
+        chart_spec(points, title=title, metric=str(series.metric), parameter=series.by or "trainings"), file
+    )
