@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import re
 import shlex
+import struct
 import subprocess
 import sys
+import termios
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,8 +23,12 @@ import pytest
 
 from deedbook.cli.demo.data import CITIES, History, Month
 from deedbook.cli.demo.folder import demo_folder
+from deedbook.cli.demo.instance import Boot, Instance
 from deedbook.cli.demo.models import FEATURES, past_requests, request_for_next_month, retrain
-from deedbook.events.errors import InvalidInput
+from deedbook.cli.demo.story import next_commands, registry_url
+from deedbook.client.registry import connect
+from deedbook.client.urls import folder_of
+from deedbook.events.errors import DeedbookError, InvalidInput
 
 JUNE = Month(2015, 6)
 
@@ -157,6 +168,69 @@ def test_a_folder_that_can_not_be_is_refused_in_one_sentence(tmp_path: Path) -> 
         pass
 
 
+@pytest.mark.parametrize("name", ["plain", "two words", "50% off", "what?", "#1", "Prävalenz", "it's"])
+def test_the_registry_is_found_by_the_command_that_is_printed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the folder is called, what a shell makes of the command leads to it."""
+    monkeypatch.chdir(tmp_path)
+    command = shlex.split(next_commands(registry_url(Path(name) / "registry"))[0])
+
+    assert tmp_path / name / "registry" == folder_of(command[command.index("--url") + 1])
+
+
+# --- what a terminal sees, and who serves ----------------------------------------------------------
+
+
+def test_on_a_terminal_a_sentence_is_folded_under_its_own_beginning() -> None:
+    """Eighty columns: the second line begins where the first one does."""
+    seen = on_a_terminal("tell('word ' * 20, indent=4)")
+
+    assert [f"    {'word ' * 15}".rstrip(), f"    {'word ' * 5}".rstrip()] == seen.splitlines()
+
+
+def test_on_a_terminal_a_bar_moves_and_ends_full() -> None:
+    """The bar's last state says that all is done, and where."""
+    seen = on_a_terminal("with progress('Deployed', 2) as advance: advance('one'); advance('two')")
+
+    assert "2/2 two" in seen.splitlines()[-1]
+
+
+def on_a_terminal(statement: str) -> str:
+    """What a statement about the stage writes on a terminal of eighty columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    program = f"from deedbook.cli.demo.stage import *\n{statement}"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=theirs, stdin=theirs) as process:
+        os.close(theirs)
+        written = b""
+        with suppress(OSError):  # a terminal that everybody has left
+            while read := os.read(ours, 65_536):
+                written += read
+        process.wait()
+    os.close(ours)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.decode().replace("\r\n", "\n")).replace("\r", "\n")
+
+
+def test_an_instance_of_a_release_that_is_not_bound_does_not_serve(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It ends with the host's sentence, and whoever started it is told so."""
+    url = f"sqlite:///{tmp_path}/registry"
+    with connect(url) as registry:
+        registry.log_training("home-price", metrics={"mse": 1.0}, git_sha="")
+    instance = Instance(Boot(url, "pricing", "abc", "pricing-1", "home-price", {}), tmp_path / "cache")
+
+    with pytest.raises(DeedbookError, match="pricing-1 ended before it served"):
+        instance.booted()
+
+    instance.stop()
+    assert (
+        "deedbook: release abc of pricing in production is not bound to any training"
+        in capfd.readouterr().err
+    )
+
+
 # --- the story -----------------------------------------------------------------------------------
 
 
@@ -210,7 +284,8 @@ def test_every_honest_retrain_passes_and_the_wrong_month_does_not(told: Told) ->
 def test_the_wrong_month_fails_for_its_coefficients_and_predictions_alone(told: Told) -> None:
     """Its error looks better than ever; what gives it away is what the model has learned, and what it answers."""
     rows = told.sql(
-        "select \"check\", checks.outcome from checks join verdicts using (verdict_id) where verdicts.outcome = 'failed'"
+        'select "check", checks.outcome from checks join verdicts using (verdict_id) '
+        "where verdicts.outcome = 'failed'"
     )
 
     assert {

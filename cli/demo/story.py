@@ -43,7 +43,7 @@ def main(
     if url is not None:
         _check_empty(url)
     with demo_folder(folder) as own:
-        where = url or f"sqlite:///{_written(own.registry).translate(_IN_URLS)}"
+        where = url or registry_url(own.registry)
         with scene(settings, own, where, fast=fast) as told:
             _open(told, settings)
             _tell(told)
@@ -83,6 +83,11 @@ def _close(told: Scene, seconds: float) -> None:
     say()
     for command in next_commands(told.url):
         to_copy(command)
+
+
+def registry_url(folder: Path) -> str:
+    """Return the URL of a registry in a folder, as short as it can be written in the working directory."""
+    return f"sqlite:///{_written(folder).translate(_IN_URLS)}"
 
 
 def next_commands(url: str) -> tuple[str, str, str]:
