@@ -346,6 +346,7 @@ def _request_set(at: str, requests: facts.RequestSet) -> Problems:
 
 def _baseline(at: str, baseline: facts.Baseline) -> Problems:
     yield from _training(f"{at}.training", baseline.training)
+    yield from a_count(f"{at}.version", baseline.version)
 
 
 def _check_result(at: str, result: facts.CheckResult) -> Problems:
