@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from deedbook.events.facts import Fact
     from deedbook.projector.rows import Row
-    from deedbook.projector.view import TrainingState
+    from deedbook.projector.states import TrainingState
 
 PRODUCTION = "production"
 F = TypeVar("F", bound="Fact | TrainingHead | ChunkHead")

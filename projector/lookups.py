@@ -20,7 +20,8 @@ from deedbook.projector.rows import (
     TrainingRow,
 )
 from deedbook.projector.rules.groups import group_key_of
-from deedbook.projector.view import BindingState, ModelState, TrainingState, View, default_policy
+from deedbook.projector.states import BindingState, ModelState, TrainingState
+from deedbook.projector.view import View, default_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

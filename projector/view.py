@@ -5,7 +5,6 @@ A :class:`View` answers from what the events of this batch left, then from its s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from deedbook.events.facts import CheckSpec, Parameter, Policy
@@ -16,14 +15,13 @@ from deedbook.projector.rows import (
     DeploymentRow,
     GroupRow,
     PolicyRow,
-    RequestRow,
     RequestSetRow,
     Row,
     RulesRow,
     RunRow,
-    StandingRow,
     TrainingRow,
 )
+from deedbook.projector.states import BindingState, ModelState, TrainingState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,34 +30,6 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingState:
-    """All the fold must know of one training."""
-
-    row: TrainingRow
-    group_key: str
-    parameters: tuple[tuple[str, str], ...]
-    standing: StandingRow
-    request: RequestRow
-
-
-@dataclass(frozen=True, slots=True)
-class ModelState:
-    """A model's last version and its policy in force."""
-
-    last_version: int
-    policy: Policy
-
-
-@dataclass(frozen=True, slots=True)
-class BindingState:
-    """An accepted deployment of a release: its position, and the training ids it binds."""
-
-    position: int
-    deployment_id: str
-    trainings: tuple[str, ...]
 
 
 class Source(Protocol):

@@ -16,7 +16,8 @@ from deedbook.projector.bulk import decode_batch
 from deedbook.projector.decision import Accepted, Event, Ignored, Rejected
 from deedbook.projector.fold import decide
 from deedbook.projector.rows import Row, TrainingRow
-from deedbook.projector.view import TrainingState, View
+from deedbook.projector.states import TrainingState
+from deedbook.projector.view import View
 from tests.facts_by_hand import SERVICE, Pen, id_of
 
 if TYPE_CHECKING:
@@ -55,9 +56,11 @@ class PureFold:
         self.rules = rules
         self.positions = dict.fromkeys(facts.TOPICS, 0)
         self.decisions: list[tuple[Event, Decision]] = []
+        self.facts: list[facts.Fact] = []
 
     def add(self, fact: facts.Fact, topic: str = "") -> Decision:
         """Append a fact to the log, decide it, and go on from there."""
+        self.facts.append(fact)
         encoded = self.codec.encode(fact)
         where = topic or fact.topic
         position = self.positions[where]

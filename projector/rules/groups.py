@@ -13,7 +13,8 @@ from deedbook.projector.rows import GroupRow, RequestRow, TrainingRow
 if TYPE_CHECKING:
     from deedbook.events.facts import Policy
     from deedbook.projector.decision import Event
-    from deedbook.projector.view import TrainingState, View
+    from deedbook.projector.states import TrainingState
+    from deedbook.projector.view import View
 
 
 _COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))

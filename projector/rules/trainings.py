@@ -9,7 +9,7 @@ from deedbook.events import facts
 from deedbook.projector.decision import Accepted, Decision, Event, Ignored, Rejected, TrainingHead, fact_of
 from deedbook.projector.rows import AmendmentRow, GroupingRow, GroupRow, Row, RunRow, StandingRow, TrainingRow
 from deedbook.projector.rules.groups import group_key_of, group_of, request_again, request_validation
-from deedbook.projector.view import TrainingState
+from deedbook.projector.states import TrainingState
 
 if TYPE_CHECKING:
     from deedbook.events.facts import Policy

@@ -15,7 +15,8 @@ from deedbook.projector.rules.groups import group_of, request_again
 
 if TYPE_CHECKING:
     from deedbook.events.facts import Policy
-    from deedbook.projector.view import TrainingState, View
+    from deedbook.projector.states import TrainingState
+    from deedbook.projector.view import View
 
 
 def verdict_issued(view: View, event: Event) -> Decision:
