@@ -9,9 +9,15 @@ from typing import Final
 from measure import Measure
 
 LABELS: Final[Mapping[str, str]] = {
+    "fold": "log to committed rows: trainings of 100 metrics",
+    "fold_steps": "log to committed rows: step metrics in chunks of 1,000",
+    "visible": "one training appended until visible, projection open",
+    "visible_opening": "  the same, projection opened for it",
     "chart": "MSE over time by city",
+    "chart_by_client": "  the same through the client",
     "chart_peak_rss": "  memory it takes",
     "search": "search: one city, mse below x, first 50",
+    "search_by_client": "  the same through the client",
     "search_peak_rss": "  memory it takes",
     "log_training": "log one training of 100 metrics, durably",
     "log_training_unsynced": "  the same, not synced",
@@ -21,6 +27,10 @@ LABELS: Final[Mapping[str, str]] = {
     "disk": "bytes on disk",
     "import": "import in a fresh interpreter",
     "import_peak_rss": "  memory it takes",
+    "help": "the command's help",
+    "validation": "a verdict on a scikit-learn training",
+    "rebuild": "rebuild: trainings of 100 metrics",
+    "fold_peak_rss": "memory of the projector: trainings of 10 metrics",
 }
 
 
@@ -39,13 +49,41 @@ def at_most(what: str, n: int, limit: float, text: str) -> Goal:
     return Goal(what, n, f"≤ {text}", lambda ours, _: ours.median <= limit)
 
 
+def at_least(what: str, n: int, text: str, *, rows_per_second: float, share: float, subject: str) -> Goal:
+    """The promise that our figure reaches a number, and a share of another subject's in the same run."""
+
+    def met(ours: Measure, others: Mapping[str, Measure]) -> bool:
+        return ours.median >= rows_per_second and ours.median >= share * others[subject].median
+
+    return Goal(what, n, f"≥ {text}", met)
+
+
+def at_most_times(what: str, n: int, text: str, *, limit: float, times: float, subject: str) -> Goal:
+    """The promise that our figure stays under a limit, and under so many times another's in the same run."""
+
+    def met(ours: Measure, others: Mapping[str, Measure]) -> bool:
+        return ours.median <= limit and ours.median <= times * others[subject].median
+
+    return Goal(what, n, f"≤ {text}", met)
+
+
+_FOLDED: Final = "1 M rows/s and 50% of raw"
+_VISIBLE: Final = "8 ms and 1.3x that at 1,000"
+_REBUILT: Final = "20 s and 12x that of a tenth"
 GOALS: Final = (
+    at_least("fold", 10_000, _FOLDED, rows_per_second=1e6, share=0.5, subject="raw DuckDB"),
+    at_least("fold_steps", 0, _FOLDED, rows_per_second=1e6, share=0.5, subject="raw DuckDB"),
+    at_most_times("visible", 1_000_000, _VISIBLE, limit=0.008, times=1.3, subject="itself"),
     at_most("chart", 30_000, 0.050, "50 ms"),
     at_most("search", 30_000, 0.030, "30 ms"),
     at_most("log_training", 0, 0.001, "1 ms"),
     at_most("step_metric", 0, 5e-6, "5 µs"),
     at_most("disk", 3_000, 13 << 20, "13 MiB"),
     at_most("import", 0, 0.150, "150 ms"),
+    at_most("help", 0, 0.300, "300 ms"),
+    at_most("validation", 0, 0.150, "150 ms"),
+    at_most_times("rebuild", 100_000, _REBUILT, limit=20.0, times=12.0, subject="itself"),
+    at_most("fold_peak_rss", 1_000_000, 1 << 30, "1 GiB"),
 )
 
 

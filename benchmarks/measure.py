@@ -149,16 +149,24 @@ def start(command: Sequence[str], env: dict[str, str] | None = None) -> tuple[fl
 
 
 def fresh_starts(
-    subject: str, python: str, module: str, *, repeats: int = 7, env: dict[str, str] | None = None
+    subject: str,
+    python: str,
+    module: str,
+    *,
+    repeats: int = 7,
+    env: dict[str, str] | None = None,
+    statement: str = "",
 ) -> list[Measure]:
-    """How long a fresh interpreter takes to `import module` beyond what it takes to start, and its peak memory."""
+    """How long a fresh interpreter takes to `import module` beyond what it takes to start, and its peak memory.
+
+    `statement` is what is run instead, where importing alone does not yet load what a user needs.
+    """
+    statement = statement or f"import {module}"
     bare = statistics.median(start([python, "-c", "pass"], env)[0] for _ in range(repeats))
-    start([python, "-c", f"import {module}"], env)
-    runs = [start([python, "-c", f"import {module}"], env) for _ in range(repeats)]
+    start([python, "-c", statement], env)
+    runs = [start([python, "-c", statement], env) for _ in range(repeats)]
     note = f"a bare python takes {bare * 1000:.0f} ms, taken off"
     return [
-        of_samples(
-            subject, "import", 0, [seconds - bare for seconds, _ in runs], route=f"import {module}", note=note
-        ),
+        of_samples(subject, "import", 0, [seconds - bare for seconds, _ in runs], route=statement, note=note),
         of_bytes(subject, "import_peak_rss", 0, int(statistics.median(peak for _, peak in runs))),
     ]

@@ -14,7 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
-import own.limits
+import own.folding
+import own.latency
+import own.queries
+import own.rebuilding
+import own.starts
+import own.trainings
+import own.validating
 import peers.suites
 from measure import Measure
 from peers.environment import PeerUnavailableError
@@ -42,7 +48,13 @@ class Benchmark:
 
 
 BENCHMARKS: Final = (
-    Benchmark("limits", own.limits.limits),
+    Benchmark("fold", own.folding.folding),
+    Benchmark("queries", own.queries.asked),
+    Benchmark("log", own.trainings.logged),
+    Benchmark("starts", own.starts.started),
+    Benchmark("validation", own.validating.validating),
+    Benchmark("rebuild", own.rebuilding.rebuilding),
+    Benchmark("latency", own.latency.latency),
     Benchmark("trackio", peers.suites.trackio),
     Benchmark("mlflow", peers.suites.mlflow),
     Benchmark("mlflow-30000", peers.suites.mlflow_30000, usual=False),

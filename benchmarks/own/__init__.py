@@ -1,1 +1,6 @@
-"""deedbook's own benchmarks, each with the limit it is held against."""
+"""deedbook's own benchmarks, each with the limit it is held against: what any program must do to the same end."""
+
+from typing import Final
+
+DEEDBOOK: Final = "deedbook"
+ITSELF: Final = "itself"
