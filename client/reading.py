@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import shutil
 import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from deedbook.events.errors import DeedbookError, MissingExtra
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import duckdb
 
     from deedbook.client.recording import Recorder
     from deedbook.projector.projection import Projection
 
+T = TypeVar("T")
 _NEEDED = ("duckdb", "pyarrow", "pyruhvro")
+# The process that has read first; a fork copies its libraries' locks, and none of the threads that hold them.
+_READING: list[int] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class Reader:
         Raises MissingExtra, NotFound (no registry there), ProjectionBusy, and what folding raises.
         """
         check_can_read()
-        with self._lock, _plain_errors():
+        with self._exclusively():
             ends = self._ends()
             # Asked a second time, a copy is worth its making; after each change, a look at the original.
             if ends in (self._snapshot_ends, self._read_ends):
@@ -78,21 +82,41 @@ class Reader:
     def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection to a snapshot of the state at the log's end, which cannot be written to."""
         check_can_read()
-        with self._lock, _plain_errors():
+        with self._exclusively():
             yield self._snapshot_at(self._ends())
 
-    def answer(self, topic: str, partition: int, position: int) -> Answer:
-        """Return what the fold decided on an event; of one sent again, what it decided the first time."""
-        with self._lock, _plain_errors(), self._opened_projection().caught_up() as connection:
+    def answer(
+        self, where: tuple[str, int, int], then: Callable[[duckdb.DuckDBPyConnection, Answer], T]
+    ) -> T:
+        """Return what ``then`` makes of the fold's answer to the event at a (topic, partition, position).
+
+        Of an event that was sent again, the answer is the one it got the first time.
+        """
+        topic, partition, position = where
+        with self._exclusively(), self._opened_projection().caught_up() as connection:
             row = connection.execute(
                 "select f.position, f.decision, f.reason from main.events e "
                 "join main.events f on f.topic = e.topic and f.partition = e.partition and f.event_id = e.event_id "
                 "where e.topic = ? and e.partition = ? and e.position = ? order by f.position limit 1",
                 [topic, partition, position],
             ).fetchone()
-        if row is None:
-            raise DeedbookError(f"{topic}:{partition}:{position} was appended, but could not be read back")
-        return Answer(int(row[0]), str(row[1]), str(row[2] or ""))
+            if row is None:
+                raise DeedbookError(
+                    f"{topic}:{partition}:{position} is on the log, but could not be read back"
+                )
+            return then(connection, Answer(int(row[0]), str(row[1]), str(row[2] or "")))
+
+    @contextlib.contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        """One thread at a time, in a process that may read; errors in deedbook's words."""
+        import duckdb
+
+        _check_process()
+        with self._lock:
+            try:
+                yield
+            except duckdb.Error as error:
+                raise DeedbookError(f"the projection could not be read: {str(error).strip()}") from error
 
     def _opened_projection(self) -> Projection:
         if self._projection is None:
@@ -132,8 +156,20 @@ class Reader:
 
     def close(self) -> None:
         """Let go of the snapshot; closing twice is harmless."""
-        with self._lock:
-            self._close_snapshot()
+        if self._snapshot is not None and os.getpid() in _READING:
+            with self._lock:
+                self._close_snapshot()
+
+
+def _check_process() -> None:
+    """Raise DeedbookError in a process forked from one that has read: DuckDB and Arrow would wait for ever."""
+    if not _READING:
+        _READING.append(os.getpid())
+    if os.getpid() not in _READING:
+        raise DeedbookError(
+            "this process was forked from one that had read a registry, and can only log: start it with the "
+            "start method 'spawn' or 'forkserver', or read in the parent alone"
+        )
 
 
 def _opened(snapshot: Path) -> duckdb.DuckDBPyConnection:
@@ -151,14 +187,3 @@ def _opened(snapshot: Path) -> duckdb.DuckDBPyConnection:
         except OSError:  # a file system without hard links
             shutil.copyfile(snapshot, path)
         return duckdb.connect(str(path), read_only=True)
-
-
-@contextlib.contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Turn what DuckDB says into an error of deedbook's."""
-    import duckdb
-
-    try:
-        yield
-    except duckdb.Error as error:
-        raise DeedbookError(f"the projection could not be read: {str(error).strip()}") from error

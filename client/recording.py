@@ -47,6 +47,7 @@ class Recorder:
         self.clock = clock
         self.codec = Codec()
         self._log: SqliteLog | None = None
+        self._begun = False
         self._opening = threading.Lock()
         # Names of metrics that were found well-formed: a program logs the same ones again and again.
         self._known_names: OrderedDict[tuple[tuple[str, str, str], ...], None] = OrderedDict()
@@ -59,17 +60,16 @@ class Recorder:
         """Return the log; without ``create`` raises NotFound where there is none."""
         with self._opening:
             if self._log is None:
-                self._log = self._opened(create=create)
+                self._log = SqliteLog(self.folder, create=create, clock=self.clock)
             return self._log
 
-    def _opened(self, *, create: bool) -> SqliteLog:
-        log = SqliteLog(self.folder, create=create, clock=self.clock)
-        try:
-            if create and log.end(REGISTRY) == 0:
+    def _log_to_append_to(self) -> Log:
+        """Return the log, made where there is none; what comes first on a log is what explains it."""
+        log = self.log(create=True)
+        if not self._begun:
+            if log.end(REGISTRY) == 0:
                 publish_schemas(log, self.codec)
-        except BaseException:
-            log.close()
-            raise
+            self._begun = True
         return log
 
     def prepared(self, fact: Fact) -> NewRecord:
@@ -88,7 +88,7 @@ class Recorder:
 
     def append_records(self, topic: str, records: Sequence[NewRecord]) -> list[tuple[int, int]]:
         """Append records to one topic, all or none, and return each one's (partition, position)."""
-        return self.log(create=True).append(topic, records)
+        return self._log_to_append_to().append(topic, records)
 
     def _problem_of(self, fact: Fact) -> str | None:
         """Return what ``problem_of`` says, without looking at the same names again and again."""

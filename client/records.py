@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -82,36 +83,60 @@ def training_record(
     tags: Mapping[str, str] | None = None,
     now: int = 0,
 ) -> Training:
-    """Return the record; an artifact given as a file is stored once all else is found good.
+    """Return the record of a training; raises InvalidInput, NotFound (no such file), StorageFull.
 
-    ``now``: microseconds, for what has no time of creation. Raises InvalidInput, StorageFull.
+    ``artifact``: a file goes into the ``store``, once the rest is found to be what it should.
+    ``now``: microseconds, for what has no time of creation.
     """
     finished = 0 if finished_at is None else micros_of(finished_at, "finished_at")
     created = 0 if created_at is None else micros_of(created_at, "created_at")
-    parts: dict[str, Any] = {
-        "training_id": new_id() if training_id is None else id_of(training_id),
-        "model": name_of(model, "the model"),
-        "model_type": name_of(model_type, "model_type"),
-        "framework": name_of(framework, "framework"),
-        "features": features_of(features) if features else (),
-        "parameters": parameters_of(parameters or {}),
-        "metrics": metrics_of(metrics),
-        "coefficients": coefficients_of(coefficients) if coefficients else (),
-        "git_sha": name_of(git_sha, "git_sha"),
-        "data_fingerprint": name_of(data_fingerprint, "data_fingerprint"),
-        "created_at": created or finished or now,
-        "started_at": 0 if started_at is None else micros_of(started_at, "started_at"),
-        "finished_at": finished,
-        "tags": tags_of(tags or {}),
-    }
-    return Training(artifact=_stored(artifact, artifact_format, store), **parts)
+    training = Training(
+        training_id=new_id() if training_id is None else id_of(training_id),
+        model=name_of(model, "the model"),
+        model_type=name_of(model_type, "model_type"),
+        framework=name_of(framework, "framework"),
+        features=features_of(features) if features else (),
+        parameters=parameters_of(parameters or {}),
+        metrics=metrics_of(metrics),
+        coefficients=coefficients_of(coefficients) if coefficients else (),
+        git_sha=name_of(git_sha, "git_sha"),
+        data_fingerprint=name_of(data_fingerprint, "data_fingerprint"),
+        created_at=created or finished or now,
+        started_at=0 if started_at is None else micros_of(started_at, "started_at"),
+        finished_at=finished,
+        tags=tags_of(tags or {}),
+    )
+    return training if artifact is None else with_artifact(training, artifact, artifact_format, store)
 
 
-def _stored(artifact: ArtifactGiven | None, format_: str | None, store: ArtifactStore | None) -> Artifact:
+def with_artifact(
+    training: Training, artifact: ArtifactGiven, artifact_format: str | None, store: ArtifactStore | None
+) -> Training:
+    """Return the training with what its record says of an artifact; a file is put into the store."""
+    return replace(training, artifact=_stored(artifact, artifact_format, store))
+
+
+def prepared_training(
+    recorder: Recorder,
+    store: ArtifactStore,
+    training: Training,
+    artifact: ArtifactGiven | None = None,
+    artifact_format: str | None = None,
+) -> NewRecord:
+    """Return what is appended for a training; a file is stored once all else is found good.
+
+    Raises InvalidInput, NotFound (no such file), StorageFull.
+    """
+    if isinstance(artifact, Path | str):
+        recorder.prepared(TrainingLogged(**recorder.envelope(), training=training))
+    if artifact is not None:
+        training = with_artifact(training, artifact, artifact_format, store)
+    return recorder.prepared(TrainingLogged(**recorder.envelope(), training=training))
+
+
+def _stored(artifact: ArtifactGiven, format_: str | None, store: ArtifactStore | None) -> Artifact:
     """Return what the record says of an artifact, storing a file under the format its bytes have."""
     match artifact:
-        case None:
-            return Artifact()
         case Artifact():
             return artifact
         case Path() | str():
@@ -154,11 +179,10 @@ def log_in_batches(
     size = 0
     for number, given in enumerate(trainings, start=1):
         try:
-            training = given if isinstance(given, Training) else _from_mapping(given, store, recorder.clock())
-            record = recorder.prepared(TrainingLogged(**recorder.envelope(), training=training))
+            training_id, record = _prepared(recorder, store, given)
         except InvalidInput as error:
             raise InvalidInput(f"training {number}: {error} (the first {len(ids)} are logged)") from error
-        batch.append((training.training_id, record))
+        batch.append((training_id, record))
         size += len(record.value)
         if len(batch) >= _BATCH or size >= _BATCH_BYTES:
             ids += _append(recorder, batch)
@@ -166,7 +190,10 @@ def log_in_batches(
     return ids + _append(recorder, batch)
 
 
-def _from_mapping(given: object, store: ArtifactStore, now: int) -> Training:
+def _prepared(recorder: Recorder, store: ArtifactStore, given: object) -> tuple[str, NewRecord]:
+    """Return the id and the record of what was given."""
+    if isinstance(given, Training):
+        return given.training_id, prepared_training(recorder, store, given)
     if not isinstance(given, Mapping):
         raise InvalidInput(f"it is {shown(given)}: give a mapping, or a Training")
     unknown = [key for key in given if key not in _KEYS]
@@ -174,7 +201,10 @@ def _from_mapping(given: object, store: ArtifactStore, now: int) -> Training:
         raise InvalidInput(f"{shown(unknown[0])} is not one of {', '.join(_KEYS)}")
     if "model" not in given:
         raise InvalidInput("it has no model")
-    return training_record(**{**given, "store": store, "now": now})
+    values = dict(given)
+    artifact, artifact_format = values.pop("artifact", None), values.pop("artifact_format", None)
+    training = training_record(**values, now=recorder.clock())
+    return training.training_id, prepared_training(recorder, store, training, artifact, artifact_format)
 
 
 def _append(recorder: Recorder, batch: list[tuple[str, NewRecord]]) -> list[str]:

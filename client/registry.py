@@ -13,13 +13,13 @@ from deedbook.artifacts.store import LocalArtifactStore
 from deedbook.client.git import RecentCommit, head_commit
 from deedbook.client.reading import Reader
 from deedbook.client.recording import Recorder
-from deedbook.client.records import log_in_batches, training_record
+from deedbook.client.records import log_in_batches, prepared_training, training_record
 from deedbook.client.requests import Requests
 from deedbook.client.training import TrainingRun
 from deedbook.client.urls import folder_of
 from deedbook.client.values import id_of, name_of, zoned
 from deedbook.events.errors import NotFound
-from deedbook.events.facts import Training, TrainingLogged
+from deedbook.events.facts import REGISTRY, Training
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -180,9 +180,6 @@ class Registry:
             model=model,
             metrics=metrics,
             parameters=parameters or {},
-            artifact=artifact,
-            artifact_format=artifact_format,
-            store=self.artifacts if artifact is not None else None,
             training_id=training_id,
             model_type=model_type,
             framework=framework,
@@ -196,7 +193,8 @@ class Registry:
             tags=tags or {},
             now=self._recorder.clock(),
         )
-        self._recorder.append(TrainingLogged(**self._recorder.envelope(), training=record))
+        prepared = prepared_training(self._recorder, self.artifacts, record, artifact, artifact_format)
+        self._recorder.append_records(REGISTRY, [prepared])
         return record.training_id
 
     def log_trainings(self, trainings: Iterable[Mapping[str, Any] | Training]) -> list[str]:

@@ -5,12 +5,12 @@ A request that the fold rejects stays on the log, with the reason: it is part of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from deedbook.artifacts import requests as request_sets
 from deedbook.client.reading import check_can_read
 from deedbook.client.values import Metrics, id_of, metrics_of, name_of, parameters_of, tags_of
-from deedbook.events.errors import InvalidInput, RequestRejected
+from deedbook.events.errors import DeedbookError, InvalidInput, RequestRejected
 from deedbook.events.facts import (
     AcceptanceReport,
     Artifact,
@@ -29,14 +29,17 @@ from deedbook.events.facts import (
 from deedbook.events.ids import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from uuid import UUID
+
+    import duckdb
 
     from deedbook.artifacts.store import ArtifactStore
     from deedbook.client.reading import Answer, Reader
     from deedbook.client.recording import Recorder
     from deedbook.projector.queries import Deployment, LiveRelease, Standing
 
+T = TypeVar("T")
 Place = tuple[str, str, str]
 """A service, an environment, a release."""
 
@@ -49,18 +52,25 @@ class Requests:
         self._reader = reader
         self._store = store
 
-    def _decided(self, fact: Fact, *, first: bool = False) -> Answer:
-        """Append a request and return the fold's answer; raises InvalidInput, RequestRejected.
+    def _decided(
+        self, fact: Fact, then: Callable[[duckdb.DuckDBPyConnection, Answer], T], *, first: bool = False
+    ) -> T:
+        """Append a request, and return what ``then`` makes of the fold's answer.
 
-        ``first``: it may be the first thing in a registry, which is then made; else raises NotFound.
+        ``first``: it may be the first thing in a registry, which is then made. Raises InvalidInput,
+        NotFound (no registry there), RequestRejected with the fold's reason.
         """
         check_can_read()
+        record = self._recorder.prepared(fact)
         self._recorder.log(create=first)
-        partition, position = self._recorder.append(fact)
-        answer = self._reader.answer(fact.topic, partition, position)
-        if answer.decision == "rejected":
-            raise RequestRejected(answer.reason)
-        return answer
+        ((partition, position),) = self._recorder.append_records(fact.topic, [record])
+
+        def accepted(connection: duckdb.DuckDBPyConnection, answer: Answer) -> T:
+            if answer.decision == "rejected":
+                raise RequestRejected(answer.reason)
+            return then(connection, answer)
+
+        return self._reader.answer((fact.topic, partition, position), accepted)
 
     def amend(
         self,
@@ -80,15 +90,14 @@ class Requests:
             parameters=parameters_of(parameters),
             tags=tags_of(tags),
         )
-        self._decided(fact)
-        return self._standing(training_id)
+        return self._decided(fact, lambda connection, _: _standing(connection, training_id))
 
     def revalidate(self, training_id: str, reason: str) -> int:
         """Ask for a new verdict, and return the position of the request."""
         fact = RevalidationRequested(
             **self._recorder.envelope(), training_id=training_id, reason=name_of(reason, "the reason")
         )
-        return self._decided(fact).position
+        return self._decided(fact, lambda _, answer: answer.position)
 
     def override(self, training_id: str, *, reason: str, deployable: bool) -> Standing:
         """Decide otherwise than the verdict, and return where the training stands then."""
@@ -98,8 +107,7 @@ class Requests:
             deployable=bool(deployable),
             reason=name_of(reason, "the reason"),
         )
-        self._decided(fact)
-        return self._standing(training_id)
+        return self._decided(fact, lambda connection, _: _standing(connection, training_id))
 
     def publish_policy(self, policy: Policy, source: str) -> int:
         """Publish a policy, and return the version it was given."""
@@ -108,12 +116,7 @@ class Requests:
                 "give a Policy: the command `deedbook policy publish` reads one from a TOML file"
             )
         fact = PolicyPublished(**self._recorder.envelope(), policy=policy, source=source)
-        position = self._decided(fact, first=True).position
-        with self._reader.connection() as connection:
-            row = connection.execute(
-                "select version from main.policies where position = ?", [position]
-            ).fetchone()
-        return 0 if row is None else int(row[0])
+        return self._decided(fact, _policy_version, first=True)
 
     def publish_requests(
         self,
@@ -140,8 +143,8 @@ class Requests:
             artifact=artifact,
             count=draft.count,
         )
-        self._decided(RequestsPublished(**self._recorder.envelope(), requests=published), first=True)
-        return published.requests_id
+        fact = RequestsPublished(**self._recorder.envelope(), requests=published)
+        return self._decided(fact, lambda *_: published.requests_id, first=True)
 
     def request_deployment(
         self,
@@ -170,11 +173,9 @@ class Requests:
             acceptance=acceptance,
             reason=name_of(reason, "the reason"),
         )
-        self._decided(fact)
         from deedbook.projector.queries import deployment_with_id
 
-        with self._reader.connection() as connection:
-            return deployment_with_id(connection, fact.deployment_id)
+        return self._decided(fact, lambda connection, _: deployment_with_id(connection, fact.deployment_id))
 
     def activate_release(self, place: Place, *, expected_previous: str | None, reason: str) -> LiveRelease:
         """Make an already bound release the current one again, and return what is live from then on."""
@@ -187,18 +188,13 @@ class Requests:
             expected_previous=_release(expected_previous),
             reason=name_of(reason, "the reason"),
         )
-        position = self._decided(fact).position
         from deedbook.projector.queries import releases
 
-        with self._reader.connection() as connection:
+        def activated(connection: duckdb.DuckDBPyConnection, answer: Answer) -> LiveRelease:
             found = releases(connection, service, environment)
-        return next(live for live in found if live.from_position == position)
+            return next(live for live in found if live.from_position == answer.position)
 
-    def _standing(self, training_id: str) -> Standing:
-        from deedbook.projector.queries import standing
-
-        with self._reader.connection() as connection:
-            return standing(connection, training_id)
+        return self._decided(fact, activated)
 
 
 def _names(place: Place) -> Place:
@@ -212,3 +208,18 @@ def _names(place: Place) -> Place:
 
 def _release(expected_previous: str | None) -> str | None:
     return None if expected_previous is None else name_of(expected_previous, "the expected release")
+
+
+def _standing(connection: duckdb.DuckDBPyConnection, training_id: str) -> Standing:
+    from deedbook.projector.queries import standing
+
+    return standing(connection, training_id)
+
+
+def _policy_version(connection: duckdb.DuckDBPyConnection, answer: Answer) -> int:
+    row = connection.execute(
+        "select version from main.policies where position = ?", [answer.position]
+    ).fetchone()
+    if row is None:
+        raise DeedbookError(f"the policy at position {answer.position} could not be read back")
+    return int(row[0])

@@ -412,19 +412,43 @@ def test_several_threads_may_share_a_registry(registry: Registry) -> None:
     assert 20 == len(registry.search("m"))
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-def test_a_forked_process_logs_on_its_own(registry: Registry) -> None:
-    """Data loaders fork: both sides go on, and both are recorded."""
-    registry.log_training("before")
-    child = os.fork()
-    if child == 0:
-        registry.log_training("child")
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    registry.log_training("parent")
+FORKING = """
+import os, sys, deedbook
+registry = deedbook.connect(sys.argv[1])
+registry.log_training("before")
+if sys.argv[2] == "read":
+    registry.search()
+    registry.search()
+child = os.fork()
+if child == 0:
+    registry.log_training("child")
+    try:
+        print(len(deedbook.connect(sys.argv[1]).search()), flush=True)
+    except deedbook.DeedbookError as error:
+        print(error, flush=True)
+    registry.close()
+    os._exit(0)
+os.waitpid(child, 0)
+registry.log_training("parent")
+print(sorted(training.model for training in registry.search()))
+"""
 
-    assert 0 == status
-    assert {"before", "child", "parent"} == {training.model for training in registry.search()}
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.parametrize(("before", "said"), [("read", "was forked from one that had read"), ("log", "2\n")])
+def test_a_forked_process_logs_and_reads_where_it_can(tmp_path: Path, before: str, said: str) -> None:
+    """Both sides log, and both are recorded; after reading a fork can't read, and says so instead of hanging."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING, f"sqlite:///{tmp_path}/registry", before],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert said in done.stdout
+    assert done.stdout.endswith("['before', 'child', 'parent']\n")
 
 
 # --- what is written about it ------------------------------------------------------------------

@@ -220,6 +220,18 @@ def test_a_model_file_is_stored_and_recorded(registry: Registry, tmp_path: Path)
         registry.log_training("m", artifact=Path(__file__))
 
 
+def test_a_file_is_not_stored_for_a_training_that_is_refused(registry: Registry, tmp_path: Path) -> None:
+    """Nothing is left behind, neither on the log nor in the store."""
+    file = tmp_path / "model.cbm"
+    file.write_bytes(b"CBM1")
+
+    with pytest.raises(InvalidInput, match="not printable"):
+        registry.log_training("a\nb", artifact=file)
+    with pytest.raises(InvalidInput, match="not printable"):
+        registry.log_trainings([{"model": "m", "tags": {"a\nb": ""}, "artifact": str(file)}])
+    assert not registry.settings.folder.exists()
+
+
 def test_an_artifact_that_was_stored_before_is_recorded_as_it_is(registry: Registry) -> None:
     """For those who have a store of their own."""
     artifact = Artifact(uri="elsewhere:1", sha256="ab" * 32, size_bytes=3, format="onnx")
