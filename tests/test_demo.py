@@ -219,7 +219,8 @@ def test_an_instance_of_a_release_that_is_not_bound_does_not_serve(
     url = f"sqlite:///{tmp_path}/registry"
     with connect(url) as registry:
         registry.log_training("home-price", metrics={"mse": 1.0}, git_sha="")
-    instance = Instance(Boot(url, "pricing", "abc", "pricing-1", "home-price", {}), tmp_path / "cache")
+    instance = Instance("pricing-1", tmp_path / "cache")
+    instance.boot(Boot(url, "pricing", "abc", "pricing-1", "home-price", {}))
 
     with pytest.raises(DeedbookError, match="pricing-1 ended before it served"):
         instance.booted()

@@ -6,6 +6,7 @@ with one line of JSON, and lives until its standard input ends.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
@@ -18,6 +19,8 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, Final
 
+from deedbook.cli.ending import OK, end_unexpected, say_error, status_of
+from deedbook.client.serving import Host
 from deedbook.events.errors import DeedbookError
 
 _BOOT_SECONDS: Final = 60.0
@@ -50,9 +53,9 @@ class Booted:
 class Instance:
     """A serving instance, seen from the process that started it."""
 
-    def __init__(self, boot: Boot, cache: Path) -> None:
-        """Start the process; `cache` is where it keeps its local copies."""
-        self.name = boot.instance
+    def __init__(self, name: str, cache: Path) -> None:
+        """Start the process, which waits to be told what to boot; `cache` is where it keeps its local copies."""
+        self.name = name
         self._booted: Booted | None = None
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DEEDBOOK_")}
         self._process = subprocess.Popen(  # noqa: S603 - our own module
@@ -63,9 +66,17 @@ class Instance:
             start_new_session=True,
             env=environment | {"DEEDBOOK_CACHE": str(cache.absolute())},
         )
+
+    def boot(self, boot: Boot) -> None:
+        """Tell it what to boot; DeedbookError where it is gone already."""
         to_process, _ = self._pipes()
-        to_process.write(json.dumps(asdict(boot)).encode() + b"\n")
-        to_process.flush()
+        try:
+            to_process.write(json.dumps(asdict(boot)).encode() + b"\n")
+            to_process.flush()
+        except BrokenPipeError:
+            raise DeedbookError(
+                f"the serving instance {self.name} ended before it was told what to serve"
+            ) from None
 
     def booted(self) -> Booted:
         """Wait until it serves, and return what it said; DeedbookError where it ended instead, or takes too long."""
@@ -107,13 +118,12 @@ class Instance:
 
     def _close_pipes(self) -> None:
         for pipe in self._pipes():
-            pipe.close()
+            with suppress(BrokenPipeError):
+                pipe.close()
 
 
 def serve(boot: Boot) -> Booted:
     """Boot as a service does: by its own release, with no say in which model that is bound to."""
-    from deedbook.client.serving import Host
-
     host = Host(boot.service, release=boot.release, url=boot.url, instance=boot.instance)
     try:
         model = host.load(boot.model)
@@ -126,16 +136,23 @@ def serve(boot: Boot) -> Booted:
 
 def main() -> int:
     """Read what to boot, say what was loaded, and stay until standard input ends."""
+    # What takes a second to import is there before there is anything to boot.
+    importlib.import_module("sklearn.linear_model")
+    told = sys.stdin.readline()
+    if not told:
+        return OK
     try:
-        booted = serve(Boot(**json.loads(sys.stdin.readline())))
+        booted = serve(Boot(**json.loads(told)))
     except DeedbookError as error:
-        sys.stderr.write(f"deedbook: {error}\n")
-        return 1
+        say_error(str(error))
+        return status_of(error)
+    except Exception as error:  # noqa: BLE001 - the last resort of a program
+        return end_unexpected(error, debug=False)
     # Whoever started it may be gone already: then there is nobody to tell, and standard input has ended, too.
     with suppress(BrokenPipeError):
         os.write(sys.stdout.fileno(), json.dumps(asdict(booted)).encode() + b"\n")
     sys.stdin.read()
-    return 0
+    return OK
 
 
 if __name__ == "__main__":

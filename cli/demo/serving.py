@@ -14,31 +14,38 @@ from deedbook.cli.tables import Column, print_table
 from deedbook.events.errors import DeedbookError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 @contextmanager
-def two_instances(scene: Scene) -> Iterator[list[Instance]]:
-    """Start two instances of the service whose next model will be wrong; they end with the block."""
-    tell(f"Two instances of {SERVICES[WRONG_CITY]} boot with it, each a process of its own:")
-    instances = [_started(scene, f"{SERVICES[WRONG_CITY]}-{number}") for number in (1, 2)]
+def two_processes(scene: Scene) -> Iterator[list[Instance]]:
+    """Start the processes of two instances, which wait to be told what to boot; they end with the block."""
+    instances: list[Instance] = []
     try:
-        _print_booted((instance.name, instance.booted()) for instance in instances)
+        instances += (_started(scene, f"{SERVICES[WRONG_CITY]}-{number}") for number in (1, 2))
         yield instances
     finally:
         for instance in instances:
             instance.stop()
 
 
+def both_boot(scene: Scene, instances: Sequence[Instance]) -> None:
+    """Boot two instances of the service whose next model will be wrong."""
+    tell(f"Two instances of {SERVICES[WRONG_CITY]} boot with it, each a process of its own:")
+    for instance in instances:
+        _boot(scene, instance)
+    _print_booted((instance.name, instance.booted()) for instance in instances)
+
+
 def killed_and_restarted(scene: Scene, instances: list[Instance]) -> None:
     """Kill one instance with -9, start it again, and compare what the two have loaded."""
     chapter("6. One of the two instances is killed, and starts again")
     survivor, victim = instances
-    before = survivor.booted()
     tell(f"kill -9 {victim.name}. By now the newest model of {WRONG_CITY} is the one that failed.")
     victim.kill()
     instances[1] = _started(scene, victim.name)
-    after = instances[1].booted()
+    _boot(scene, instances[1])
+    before, after = survivor.booted(), instances[1].booted()
     _print_booted([(survivor.name, before), (victim.name, after)])
     if before.sha256 != after.sha256:
         raise DeedbookError("two instances of one release loaded different models")
@@ -46,8 +53,11 @@ def killed_and_restarted(scene: Scene, instances: list[Instance]) -> None:
 
 
 def _started(scene: Scene, name: str) -> Instance:
-    boot = Boot(scene.url, SERVICES[WRONG_CITY], SHA_A, name, MODEL, scene.request)
-    return Instance(boot, scene.folder.caches / name)
+    return Instance(name, scene.folder.caches / name)
+
+
+def _boot(scene: Scene, instance: Instance) -> None:
+    instance.boot(Boot(scene.url, SERVICES[WRONG_CITY], SHA_A, instance.name, MODEL, scene.request))
 
 
 def _print_booted(booted: Iterable[tuple[str, Booted]]) -> None:

@@ -16,7 +16,7 @@ from deedbook.cli.demo.models import check_libraries
 from deedbook.cli.demo.releases import Moments, first_release, incident, refusal, rollback, second_release
 from deedbook.cli.demo.retrains import demands, walk_forward, wrong_month
 from deedbook.cli.demo.scene import SERVICES, WRONG_CITY, Scene, scene
-from deedbook.cli.demo.serving import killed_and_restarted, two_instances
+from deedbook.cli.demo.serving import both_boot, killed_and_restarted, two_processes
 from deedbook.cli.demo.stage import chapter, tell, to_copy
 from deedbook.cli.settings import DEFAULT_URL
 from deedbook.cli.tables import say
@@ -54,8 +54,9 @@ def _tell(told: Scene) -> None:
     moments = Moments()
     demands(told)
     walk_forward(told)
-    first_release(told, moments)
-    with two_instances(told) as instances:
+    with two_processes(told) as instances:
+        first_release(told, moments)
+        both_boot(told, instances)
         wrong_month(told)
         chart(told)
         killed_and_restarted(told, instances)
