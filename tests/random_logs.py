@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -37,8 +37,14 @@ SCHEMA = current_schema("TrainingLogged")
 class Written:
     """A log as it was written: topics and records in order, and what the fold decided on the way."""
 
-    records: tuple[tuple[str, NewRecord], ...]
+    records: tuple[tuple[str, NewRecord], ...] = field(repr=False)
     fold: PureFold
+
+    def __str__(self) -> str:
+        """Return the facts in order, as a failing test prints them."""
+        return "\n".join(str(fact) for fact in self.fold.facts)
+
+    __repr__ = __str__
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import tempfile
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import fastavro
+import pyruhvro
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from deedbook.events import facts
+from deedbook.events.codec import Codec, current_schema, released_schemas
+from deedbook.events.log import NewRecord
+from deedbook.events.shape import problem_of
 from deedbook.projector.decision import Accepted, Ignored, Rejected
+from deedbook.projector.fine import surely_fine
+from deedbook.projector.state_hash import table_hash
+from tests.facts_by_hand import Pen, id_of
 from tests.folded import Registry
 from tests.pure_fold import PureFold
 from tests.random_logs import Written, logs
@@ -59,3 +73,219 @@ def test_any_batches_and_restarts_give_the_state_that_the_pure_fold_decides(
 def test_many_batches_and_restarts_give_the_same_state(written: Written, data: st.DataObject) -> None:
     """The test above, for as long as somebody has patience."""
     read_in_bites(written, data)
+
+
+# --- duplicates ----------------------------------------------------------------------------------
+
+
+@settings(max_examples=8)
+@given(logs())
+def test_a_log_delivered_twice_decides_nothing_anew(written: Written) -> None:
+    """Every event appended once more is ignored, and no table but the timeline sees it."""
+    with tempfile.TemporaryDirectory() as folder:
+        registry = Registry(Path(folder))
+        for topic, record in written.records:
+            registry.append(record, topic=topic)
+        registry.fold()
+        once = tables(registry)
+        for topic, record in written.records:
+            registry.append(record, topic=topic)
+        registry.fold()
+
+        assert once == tables(registry)
+        assert {"ignored"} >= {
+            decision
+            for topic, position, decision, reason in registry.decisions()
+            if position >= sum(where == topic for where, _ in written.records)
+            # An id that was used twice was another event's the second time, and is again.
+            and "was used before, for another event" not in (reason or "")
+        }
+        registry.log.close()
+
+
+def tables(registry: Registry) -> dict[str, str]:
+    """A hash of every table of a projection, but for the timeline and how far it is."""
+    with registry.store() as store:
+        names = store.connection.execute(
+            "select table_name from duckdb_tables() where schema_name = 'base' "
+            "and table_name not in ('event', 'progress', 'meta', 'term')"
+        ).fetchall()
+        return {name: table_hash(store.connection, name) for (name,) in names}
+
+
+# --- the fast road and the slow one --------------------------------------------------------------
+
+
+def named(schema: Any) -> dict[str, Any]:  # noqa: ANN401 - an Avro schema
+    """The types that a schema names."""
+    match schema:
+        case {"type": "record", "name": str(name), "fields": fields}:
+            return {name: schema} | {k: v for f in fields for k, v in named(f["type"]).items()}
+        case {"type": "enum", "name": str(name)}:
+            return {name: schema}
+        case {"type": "array", "items": items}:
+            return named(items)
+        case list(branches):
+            return {k: v for branch in branches for k, v in named(branch).items()}
+        case _:
+            return {}
+
+
+def in_blocks(schema: Any, value: Any, names: dict[str, Any]) -> bytes:  # noqa: ANN401 - an Avro schema, a value
+    """Encode a value by the letter of Avro, but as nobody does: lists in blocks of one, with their sizes."""
+    match schema:
+        case {"type": "record", "fields": fields}:
+            return b"".join(in_blocks(field["type"], value[field["name"]], names) for field in fields)
+        case {"type": "array", "items": items}:
+            blocks = [in_blocks(items, item, names) for item in value]
+            return b"".join(plainly("long", -1) + plainly("long", len(b)) + b for b in blocks) + b"\0"
+        case {"type": "enum", "symbols": symbols}:
+            return plainly("long", symbols.index(value))
+        case ["null", other]:
+            return b"\0" if value is None else b"\2" + in_blocks(other, value, names)
+        case str(name) if (short := name.rsplit(".", 1)[-1]) in names:
+            return in_blocks(names[short], value, names)
+        case _:
+            return plainly(schema, value)
+
+
+def plainly(schema: Any, value: Any) -> bytes:  # noqa: ANN401 - an Avro schema and a value of it
+    """Encode a value as everybody does."""
+    body = BytesIO()
+    fastavro.schemaless_writer(body, schema, value)
+    return body.getvalue()
+
+
+def the_slow_way(record: NewRecord) -> NewRecord:
+    """The same event, as a body that the fast decoder isn't trusted with."""
+    schema = next(
+        schema
+        for versions in released_schemas().values()
+        for schema in versions
+        if dict(record.headers)["ce_dataschema"].endswith(schema.schema_id.encode())
+    )
+    plain = fastavro.schemaless_reader(BytesIO(record.value), schema.parsed, None)
+    assert isinstance(plain, dict)
+    body = in_blocks(schema.plain, plain, named(schema.plain))
+    digest = hashlib.sha256(body).hexdigest().encode()
+    headers = tuple((k, digest if k == "ce_valuesha256" else v) for k, v in record.headers)
+    return replace(record, value=body, headers=headers)
+
+
+@settings(max_examples=10)
+@given(logs())
+def test_bodies_written_another_way_give_the_same_state(written: Written) -> None:
+    """Whichever decoder read them: all that differs are the hashes of the bodies themselves."""
+    with tempfile.TemporaryDirectory() as folder:
+        fast, slow = Registry(Path(folder) / "fast"), Registry(Path(folder) / "slow")
+        for topic, record in written.records:
+            fast.append(record, topic=topic)
+            slow.append(the_slow_way(record), topic=topic)
+        fast.fold()
+        slow.fold()
+        one, other = tables(fast), tables(slow)
+        # It holds the hash of each training's content as it was written.
+        del one["training"], other["training"]
+
+        assert one == other
+        assert fast.decisions() == slow.decisions()
+        assert fast.ask("from trainings order by position") == slow.ask("from trainings order by position")
+        fast.log.close()
+        slow.log.close()
+
+
+def test_some_of_those_bodies_are_other_bodies() -> None:
+    """Otherwise the test above would compare a log with itself."""
+    record = Codec().encode(Pen().logged("a"))
+
+    assert record.value != the_slow_way(record).value
+
+
+# --- what is surely fine -------------------------------------------------------------------------
+
+texts = st.sampled_from(
+    ["", "mse", "größe", "a\x00", "\u200b", "e\u0301", "x" * 201, "\U0001f600", "a b"]
+) | st.text(max_size=8)
+numbers = st.sampled_from(
+    [0, 1, -1, 2**62, 2**63 - 1, -(2**63), 253_402_300_799_999_999, 253_402_300_800_000_000]
+)
+ids = st.sampled_from([id_of("a"), id_of("b"), "", "A" * 36, id_of("a").upper(), id_of("a") + "\n"])
+envelopes = st.fixed_dictionaries({"event_id": ids, "occurred_at": numbers, "actor": texts})
+trainings = st.builds(
+    facts.Training,
+    training_id=ids,
+    model=texts,
+    model_type=texts,
+    git_sha=texts,
+    artifact=st.builds(
+        facts.Artifact,
+        uri=texts,
+        sha256=st.sampled_from(["", "a" * 64, "A" * 64, "a" * 63]),
+        size_bytes=numbers,
+    ),
+    features=st.lists(st.builds(facts.Feature, name=texts, dtype=texts), max_size=2).map(tuple),
+    parameters=st.lists(st.builds(facts.Parameter, name=texts, text=texts), max_size=2).map(tuple),
+    metrics=st.lists(
+        st.builds(facts.Metric, name=texts, value=st.floats(), slice=texts, unit=texts), max_size=2
+    ).map(tuple),
+    coefficients=st.lists(st.builds(facts.Coefficient, name=texts, value=st.floats()), max_size=2).map(tuple),
+    tags=st.lists(st.builds(facts.Tag, name=texts, text=texts), max_size=2).map(tuple),
+    created_at=numbers,
+    started_at=numbers,
+    finished_at=numbers,
+)
+chunks = st.lists(
+    st.builds(facts.MetricPoint, name=texts, step=numbers, value=st.floats(), slice=texts, logged_at=numbers),
+    max_size=2,
+).map(tuple)
+odd_facts = st.one_of(
+    st.builds(lambda e, t: facts.TrainingLogged(**e, training=t), envelopes, trainings),
+    st.builds(
+        lambda e, i, p, s, c: facts.MetricsLogged(**e, training_id=i, producer=p, sequence=s, points=c),
+        envelopes,
+        ids,
+        texts,
+        numbers,
+        chunks,
+    ),
+)
+SOUND = replace(
+    Pen().logged("a"), training=replace(Pen().logged("a").training, features=(facts.Feature(name="rooms"),))
+)
+
+
+def judged_in_bulk(fact: facts.Fact) -> bool:
+    """Whether the vectorised checks take a fact for fine."""
+    schema = current_schema(type(fact).__name__)
+    body = BytesIO()
+    fastavro.schemaless_writer(body, schema.parsed, {**dataclasses.asdict(fact), "type": schema.name})
+    return surely_fine(schema.name, pyruhvro.deserialize_array([body.getvalue()], schema.text))
+
+
+@settings(max_examples=300)
+@given(odd_facts)
+def test_what_the_vectorised_checks_let_pass_is_well_formed(fact: facts.Fact) -> None:
+    """They may be stricter, never laxer, than the checks of single facts."""
+    try:
+        fine = judged_in_bulk(fact)
+    except UnicodeEncodeError:  # half characters can't be written
+        return
+
+    assert not (fine and problem_of(fact))
+
+
+@pytest.mark.parametrize(
+    "field", [field.name for field in dataclasses.fields(facts.Training) if field.name != "framework"]
+)
+@given(trainings)
+def test_one_odd_field_of_a_training_is_enough(field: str, odd: facts.Training) -> None:
+    """Each field on its own, in a training that is otherwise sound."""
+    assume(not any(c in repr(getattr(odd, field)) for c in ("\\ud",)))
+    fact = replace(SOUND, training=replace(SOUND.training, **{field: getattr(odd, field)}))
+
+    assert not (judged_in_bulk(fact) and problem_of(fact))
+
+
+def test_what_is_plainly_fine_takes_the_fast_road() -> None:
+    """A check that lets nothing pass would be no use."""
+    assert [True, True] == [judged_in_bulk(fact) for fact in (SOUND, Pen().steps("a"))]
