@@ -1,48 +1,22 @@
-"""The `deedbook` command: every command there is, in the order in which one meets them."""
+"""The `deedbook` command's front door."""
 
 from __future__ import annotations
 
-from deedbook.cli.app import new_app
-from deedbook.cli.commands import (
-    demo,
-    deployments,
-    judgement,
-    log_training,
-    metrics,
-    sql,
-    timeline,
-    training,
-    trainings,
-    upkeep,
-    validate,
-)
+import sys
 
-app = new_app()
-app.command("init")(upkeep.init)
-app.command("demo")(demo.demo)
-app.command("log-training")(log_training.log_training)
-app.command("trainings")(trainings.trainings)
-app.command("training")(training.training)
-app.command("metrics")(metrics.metrics)
-app.command("compare")(training.compare)
-app.command("failures")(judgement.failures)
-app.add_typer(judgement.policy, name="policy")
-app.command("validate")(validate.validate)
-app.command("revalidate")(judgement.revalidate)
-app.command("override")(judgement.override)
-app.command("deploy")(deployments.deploy)
-app.command("rollback")(deployments.rollback)
-app.command("deployments")(deployments.deployments)
-app.command("live")(deployments.live)
-app.command("explain")(timeline.explain)
-app.command("events")(timeline.events)
-app.command("sql")(sql.sql)
-app.command("snapshot")(upkeep.snapshot)
-app.command("rebuild")(upkeep.rebuild)
-app.command("state-hash")(upkeep.state_hash)
-app.command("check")(upkeep.check)
+from deedbook.cli.ending import FAILED, INTERRUPTED, say_error
 
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    # Imported here: where the base install is all there is, that takes a sentence, and Ctrl-C may come already.
+    try:
+        from deedbook.cli.program import app
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "deedbook":
+            raise
+        say_error(f"the command needs {error.name}: pip install 'deedbook[server]'")
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     app()

@@ -1,18 +1,20 @@
-"""A training as people write it in JSON, and what a client would say of it."""
+"""A training as people write it in JSON, and the record it becomes."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from math import inf, nan
 from typing import Any, TypeAlias
 
 from deedbook.cli.moments import datetime_of, micros_of
 from deedbook.cli.plain_text import plain
+from deedbook.client.records import training_record
 from deedbook.client.values import metric_of, metrics_of, name_of
 from deedbook.events.errors import InvalidInput
-from deedbook.events.facts import Artifact, Feature, Metric
+from deedbook.events.facts import Artifact, Feature, Metric, Training
 
 Record: TypeAlias = Mapping[str, Any]
 
@@ -26,22 +28,27 @@ _ARTIFACT_KEYS = ("uri", "sha256", "size_bytes", "format")
 _NUMBER_TEXTS = {"NaN": nan, "Infinity": inf, "-Infinity": -inf}
 
 
-def arguments_of(record: Record) -> dict[str, Any]:
-    """Return what a JSON object says of a training, as the arguments of `training_record`. Raises InvalidInput."""
+def training_of(record: Record, *, now: int) -> Training:
+    """Return the training a JSON object describes, as a client would. Raises InvalidInput.
+
+    `now`: microseconds since 1970, for what has no time of creation.
+    """
     _known_keys(record, KEYS, "a training")
     if record.get("model") in (None, ""):
         raise InvalidInput('it has no model: say which, as in {"model": "home-price"}')
     given = {key: value for key, value in record.items() if value is not None}
     arguments: dict[str, Any] = {key: given[key] for key in _TEXTS if key in given}
     arguments |= {key: _time(given[key], key) for key in _TIMES if key in given}
-    return arguments | {
-        "artifact": _artifact(_object(given, "artifact")),
-        "features": [_feature(item) for item in _list(given, "features")],
-        "parameters": _object(given, "parameters"),
-        "metrics": _metrics(given),
-        "coefficients": {name: _number(value) for name, value in _object(given, "coefficients").items()},
-        "tags": _object(given, "tags"),
-    }
+    training = training_record(
+        **arguments,
+        features=[_feature(item) for item in _list(given, "features")],
+        parameters=_object(given, "parameters"),
+        metrics=_metrics(given),
+        coefficients={name: _number(value) for name, value in _object(given, "coefficients").items()},
+        tags=_object(given, "tags"),
+        now=now,
+    )
+    return replace(training, artifact=_artifact(_object(given, "artifact")))
 
 
 def _metrics(record: Record) -> tuple[Metric, ...]:

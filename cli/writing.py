@@ -11,6 +11,7 @@ from deedbook.events.errors import ProjectionBusy, RequestRejected
 if TYPE_CHECKING:
     from deedbook.cli.wiring import Registry
     from deedbook.events.facts import Fact
+    from deedbook.events.log import NewRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +23,10 @@ class Decided:
     reason: str
 
 
-def record(registry: Registry, facts: Sequence[Fact]) -> list[Decided]:
-    """Append facts of the registry topic, all or none, and return what was decided on each, in their order.
-
-    Raises InvalidInput for the first that is not well-formed or too large, before any is appended.
-    """
+def decided_on(registry: Registry, records: Sequence[NewRecord]) -> list[Decided]:
+    """Append records to the registry topic, all or none, and return what was decided on each, in their order."""
     from deedbook.events.facts import REGISTRY
 
-    records = [registry.recorder.prepared(fact) for fact in facts]
     positions = [position for _, position in registry.recorder.append_records(REGISTRY, records)]
     try:
         with registry.reading() as connection:
@@ -46,7 +43,7 @@ def record(registry: Registry, facts: Sequence[Fact]) -> list[Decided]:
 
 def record_one(registry: Registry, fact: Fact) -> Decided:
     """Append one fact. Raises InvalidInput, and RequestRejected with the fold's reason."""
-    (decided,) = record(registry, [fact])
+    (decided,) = decided_on(registry, [registry.recorder.prepared(fact)])
     if decided.decision == "rejected":
         raise RequestRejected(decided.reason)
     return decided

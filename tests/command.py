@@ -12,7 +12,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from deedbook.cli.main import app
+from deedbook.cli.program import app
 
 PROGRAM = (sys.executable, "-m", "deedbook.cli")
 

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deedbook.cli.app import new_app
-from deedbook.cli.main import app
+from deedbook.cli.program import app
 from deedbook.events.errors import ArtifactDamaged, LogUnavailable, MissingExtra, NotFound, RequestRejected
 from deedbook.events.facts import TOPICS
 from deedbook.events.sqlite_log import SqliteLog
@@ -64,7 +64,7 @@ def test_help_is_asked_for_and_given(arguments: list[str]) -> None:
 def test_help_costs_no_heavy_library() -> None:
     """A person who asks for help waits for nothing that help does not need."""
     program = (
-        "import sys\nfrom deedbook.cli.main import app\n"
+        "import sys\nfrom deedbook.cli.program import app\n"
         "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
         f"print(sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)"
     )
@@ -91,17 +91,22 @@ def test_url_and_actor_come_from_the_environment(tmp_path: Path) -> None:
         "DEEDBOOK_URL": f"sqlite:///{tmp_path}/elsewhere",
         "DEEDBOOK_ACTOR": "pipeline-7",
     }
-    for arguments in (["log-training", "-"], ["sql", "select actor from trainings", "--csv"]):
+
+    def run(*arguments: str) -> str:
+        """Run a command in that environment, and return what it wrote."""
         done = subprocess.run(
             [*PROGRAM, *arguments],
-            input='{"model": "m"}',
+            input=TRAINING,
             env=environment,
             capture_output=True,
             text=True,
             check=True,
         )
+        return done.stdout
 
-    assert "actor\npipeline-7\n" == done.stdout
+    run("log-training", "-")
+
+    assert "actor\npipeline-7\n" == run("sql", "select actor from trainings", "--csv")
 
 
 def test_an_option_goes_before_the_environment(
@@ -428,3 +433,15 @@ def test_init_twice_changes_nothing(deedbook: Command) -> None:
     deedbook.done("init")
 
     assert before == deedbook.done("state-hash")
+
+
+def test_the_base_install_says_what_the_command_needs() -> None:
+    """A training job's small install has no command line, and no traceback either."""
+    program = "import sys\nsys.modules['typer'] = None\nfrom deedbook.cli.main import main\nmain()"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (1, "deedbook: the command needs typer: pip install 'deedbook[server]'\n") == (
+        done.returncode,
+        done.stderr,
+    )

@@ -165,6 +165,7 @@ def test_a_file_that_is_no_model_is_refused(
     deedbook: Command, tmp_path: Path, text: str, sentence: str
 ) -> None:
     """Nothing is stored, nothing is logged."""
+    deedbook.done("init")
     (tmp_path / "model.bin").write_bytes(b"plain text")
 
     ended = deedbook("log-training", "-", "--artifact", str(tmp_path / "model.bin"), given=text)
@@ -234,7 +235,7 @@ def test_a_training_is_told_whole(cities: Command) -> None:
     assert told.startswith("home-price@1\nid")
     for line in ("standing       pending", "parameters     city=Austin depth=3", "position       18"):
         assert line in told
-    assert "metric  slice    value  unit  better\nmse              0.5  USD²  lower\n" in told
+    assert "metric  slice  value  unit  better\nmse              0.5  USD²  lower\n" in told
 
 
 def test_a_training_is_named_by_its_id_its_beginning_or_its_version(cities: Command) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,11 +15,11 @@ from deedbook.cli.options import AsJson, settings_of
 from deedbook.cli.plain_text import plain
 from deedbook.cli.tables import note, say
 from deedbook.cli.wiring import Registry, opened
-from deedbook.cli.writing import Decided, record
-from deedbook.events.errors import InvalidInput, RequestRejected
+from deedbook.cli.writing import Decided, decided_on
+from deedbook.events.errors import InvalidInput, NotFound, RequestRejected
 
 if TYPE_CHECKING:
-    from deedbook.events.facts import Training, TrainingLogged
+    from deedbook.events.facts import Training
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,11 @@ def log_training(
 ) -> None:
     """Log trainings described in JSON: all, or none."""
     name = "standard input" if file == "-" else plain(file, 200)
-    objects = read_objects(read_input(file), name)
-    if artifact is not None and len(objects) != 1:
-        raise InvalidInput(f"--artifact is the file of one training, and these are {len(objects)}")
-    trainings = _trainings(objects)
+    trainings = _trainings(read_objects(read_input(file), name))
+    if artifact is not None:
+        _check_artifact(trainings, artifact)
     with opened(settings_of(ctx), create=True) as registry:
-        if artifact is not None:
-            trainings = [_with_artifact(registry, objects[0], trainings[0], artifact)]
-        logged = _logged(registry, trainings)
+        logged = _logged(registry, trainings, artifact)
     if as_json:
         print_document(logged)
     else:
@@ -67,36 +64,18 @@ def log_training(
 
 def _trainings(objects: Sequence[dict[str, object]]) -> list[Training]:
     """Return the trainings that JSON objects describe, every one of them good to be logged."""
-    from deedbook.cli.training_records import arguments_of
-    from deedbook.client.records import training_record
+    from deedbook.cli.training_records import training_of
     from deedbook.events.clock import now_micros
 
     found = []
     for number, item in enumerate(objects, start=1):
         try:
-            training = training_record(**arguments_of(item), now=now_micros())
+            training = training_of(item, now=now_micros())
             _check(training)
         except InvalidInput as error:
             raise InvalidInput(f"training {number}: {error}" if len(objects) > 1 else str(error)) from None
         found.append(training)
     return found
-
-
-def _with_artifact(registry: Registry, item: dict[str, object], training: Training, file: Path) -> Training:
-    """Store a model's file and return the training that points at it."""
-    from deedbook.cli.training_records import arguments_of
-    from deedbook.client.records import training_record
-
-    declared = training.artifact
-    if declared.uri or declared.sha256:
-        raise InvalidInput("the training names an artifact already: leave that out, or --artifact")
-    arguments = {
-        **arguments_of(item),
-        "training_id": training.training_id,
-        "artifact": file,
-        "artifact_format": declared.format or None,
-    }
-    return training_record(**arguments, store=registry.artifacts, now=training.created_at)
 
 
 def _check(training: Training) -> None:
@@ -113,14 +92,28 @@ def _check(training: Training) -> None:
     Codec().encode(fact)
 
 
-def _fact(registry: Registry, training: Training) -> TrainingLogged:
-    from deedbook.events.facts import TrainingLogged
+def _check_artifact(trainings: Sequence[Training], file: Path) -> None:
+    if len(trainings) != 1:
+        raise InvalidInput(f"--artifact is the file of one training, and these are {len(trainings)}")
+    if trainings[0].artifact.uri or trainings[0].artifact.sha256:
+        raise InvalidInput("the training names an artifact already: leave that out, or --artifact")
+    if not file.is_file():
+        raise NotFound(f"there is no file {plain(file, 200)!r}")
 
-    return TrainingLogged(**registry.envelope(), training=training)
 
+def _logged(registry: Registry, trainings: Sequence[Training], artifact: Path | None) -> list[Logged]:
+    """Append the trainings, the file of the only one stored before, and return what was decided."""
+    from deedbook.client.records import prepared_training
+    from deedbook.events.facts import Artifact
 
-def _logged(registry: Registry, trainings: Sequence[Training]) -> list[Logged]:
-    decided = record(registry, [_fact(registry, training) for training in trainings])
+    records = []
+    for training in trainings:
+        if artifact is None:
+            records.append(prepared_training(registry.recorder, registry.artifacts, training))
+        else:
+            bare, kind = replace(training, artifact=Artifact()), training.artifact.format or None
+            records.append(prepared_training(registry.recorder, registry.artifacts, bare, artifact, kind))
+    decided = decided_on(registry, records)
     with registry.reading() as connection:
         rows = connection.execute(
             "select training_id, version from main.trainings where training_id in (select unnest(?::varchar[]))",

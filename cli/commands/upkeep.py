@@ -9,14 +9,30 @@ from deedbook.cli.ending import FAILED
 from deedbook.cli.options import AsJson, settings_of
 from deedbook.cli.progress import waiting_for
 from deedbook.cli.tables import Column, print_fields, print_table, say
-from deedbook.cli.wiring import opened
+from deedbook.cli.wiring import Registry, opened
 
 
 def init(ctx: typer.Context) -> None:
     """Make a registry, unless there is one already."""
-    with opened(settings_of(ctx), create=True) as registry, registry.reading():
-        say(f"The registry is in {registry.folder}.")
+    with opened(settings_of(ctx), create=True) as registry:
+        _publish_schemas(registry)
+        with registry.reading():
+            say(f"The registry is in {registry.folder}.")
     say("Log the first training with: deedbook log-training FILE")
+
+
+def _publish_schemas(registry: Registry) -> None:
+    """Put this release's schemas on the log, as far as they are not there: the log explains itself."""
+    from deedbook.client.schemas import schema_facts
+    from deedbook.events.facts import REGISTRY
+
+    with registry.reading() as connection:
+        known = {
+            schema_id for (schema_id,) in connection.execute("select schema_id from main.schemas").fetchall()
+        }
+    missing = [fact for fact in schema_facts() if fact.schema_id not in known]
+    if missing:
+        registry.log.append(REGISTRY, [registry.recorder.prepared(fact) for fact in missing])
 
 
 def snapshot(ctx: typer.Context, as_json: AsJson = False) -> None:
