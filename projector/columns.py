@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from deedbook.projector.inserting import insert
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -52,20 +54,16 @@ def write_steps(
     if not len(points):
         return
     count = len(points)
-    table = pa.table(
-        {
-            "partition": pa.array(np.full(count, partition, np.int32)),
-            "chunk_position": pc.take(batch.column("position"), parents),
-            "name_key": _term_keys(points.field("name").dictionary_encode(), terms),
-            "slice_key": _term_keys(points.field("slice").dictionary_encode(), terms),
-            "step": points.field("step"),
-            "value": points.field("value"),
-            "logged_at": points.field("logged_at").cast(pa.int64()),
-        }
-    )
-    connection.register("incoming_steps", table)
-    connection.execute("insert into base.step_metric select * from incoming_steps")
-    connection.unregister("incoming_steps")
+    columns = {
+        "partition": pa.array(np.full(count, partition, np.int32)),
+        "chunk_position": pc.take(batch.column("position"), parents),
+        "name_key": _term_keys(points.field("name").dictionary_encode(), terms),
+        "slice_key": _term_keys(points.field("slice").dictionary_encode(), terms),
+        "step": points.field("step"),
+        "value": points.field("value"),
+        "logged_at": points.field("logged_at").cast(pa.int64()),
+    }
+    insert(connection, "step_metric", columns)
 
 
 def _taken(batch: pa.RecordBatch, positions: Sequence[int]) -> pa.RecordBatch:
@@ -118,9 +116,7 @@ def _write_heads(
         },
         "recorded_at": batch.column("recorded_at"),
     }
-    connection.register("incoming_trainings", pa.table(columns))
-    connection.execute("insert into base.training by name select * from incoming_trainings")
-    connection.unregister("incoming_trainings")
+    insert(connection, "training", columns)
 
 
 def _write_parameters(
@@ -129,10 +125,8 @@ def _write_parameters(
     items, parents = _flattened(training.field("parameters"))
     if not len(items):
         return
-    columns = [pc.take(keys, parents), items.field("name"), items.field("text"), items.field("number")]
-    connection.register("incoming_parameters", pa.table(columns, ["training_key", "name", "text", "number"]))
-    connection.execute("insert into base.parameter select * from incoming_parameters")
-    connection.unregister("incoming_parameters")
+    columns = {name: items.field(name) for name in ("name", "text", "number")}
+    insert(connection, "parameter", {"training_key": pc.take(keys, parents), **columns})
 
 
 def _write_metrics(
@@ -148,9 +142,7 @@ def _write_metrics(
         "slice_key": _term_keys(items.field("slice").dictionary_encode(), terms),
         "value": items.field("value"),
     }
-    connection.register("incoming_metrics", pa.table(columns))
-    connection.execute("insert into base.metric select * from incoming_metrics")
-    connection.unregister("incoming_metrics")
+    insert(connection, "metric", columns)
 
 
 def _term_keys(names: pa.DictionaryArray, terms: Terms) -> pa.Array:

@@ -59,6 +59,7 @@ class Projector:
         self._rules = rules
         self._progress: dict[tuple[str, int], Progress] = {}
         self._rules_version = store.rules_version()
+        self._view: View | None = None
         self._learn_schemas()
 
     def _learn_schemas(self) -> None:
@@ -145,7 +146,8 @@ class Projector:
         self, where: tuple[str, int], before: Progress, events: Sequence[Event], decoded: Decoded, upto: int
     ) -> Progress:
         """Decide a run of events and commit it; a halt commits what came before, then raises."""
-        view = View(self._store.source, rules_version=self._rules_version)
+        view = self._view or View(self._store.source, rules_version=self._rules_version)
+        self._view = None  # until what it takes in is committed
         self._store.source.prefetch(view, events)
         decided: list[tuple[Event, Decision]] = []
         after = before
@@ -166,6 +168,8 @@ class Projector:
             self._store.commit(Batch(*where, before, after, decided, quarantined, decoded.columns))
             self._progress[where] = after
             self._rules_version = view.rules_version
+            # Only this projector changes what it shows: event by event it need not be asked for again.
+            self._view = view if len(view.events) < self._bounds.max_records else None
             self._learn(decided)
         if halted is not None:
             raise UnknownRules(

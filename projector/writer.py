@@ -173,7 +173,11 @@ def _write_table(  # noqa: PLR0917 - one table's rows
         rows = list({get(row): row for row in rows}.values())
         # A row about a training of this very batch cannot be there yet.
         old = [row for row in rows if getattr(row, "training_key", -1) < first_position]
-        _delete(connection, table, cls, key, old)
+        if len(old) <= _FEW:
+            there = {get(row) for row in old if _updated(connection, table, cls, key, row)}
+            rows = [row for row in rows if get(row) not in there]
+        else:
+            _delete(connection, table, cls, key, old)
     types = _types(cls)
     _insert(connection, table, types, {name: _column(rows, name) for name in types})
 
@@ -183,16 +187,20 @@ def _column(rows: Iterable[Row | Event], name: str) -> list[Any]:
     return [policy_to_json(policy) for policy in values] if name == "policy" else list(values)
 
 
+def _updated(
+    connection: duckdb.DuckDBPyConnection, table: str, cls: type, key: tuple[str, ...], row: Row
+) -> bool:
+    """Put a row in the place of the one with its key; tell whether there was one."""
+    others = [name for name in _types(cls) if name not in key]
+    changes, matching = (", ".join(f"{n} = ?" for n in others), " and ".join(f"{n} = ?" for n in key))
+    values = [getattr(row, name) for name in (*others, *key)]
+    sql = f"update base.{table} set {changes} where {matching} returning 1"
+    return connection.execute(sql, values).fetchone() is not None
+
+
 def _delete(
     connection: duckdb.DuckDBPyConnection, table: str, cls: type, key: tuple[str, ...], rows: list[Any]
 ) -> None:
-    if len(rows) <= _FEW:
-        matching = " and ".join(f"{name} = ?" for name in key)
-        for row in rows:
-            connection.execute(
-                f"delete from base.{table} where {matching}", [getattr(row, name) for name in key]
-            )
-        return
     types = _types(cls)
     keys = pa.table({name: pa.array([getattr(row, name) for row in rows], types[name]) for name in key})
     connection.register("gone", keys)
@@ -289,9 +297,11 @@ _MODELS_AS_STRUCTS = (
 def _write_versions(connection: duckdb.DuckDBPyConnection, rows: list[TrainingRow]) -> None:
     versions = {row.model: row.version for row in rows}
     for model, version in versions.items():
-        if version > 1:
-            connection.execute("delete from base.model where model = ?", [model])
-        connection.execute("insert into base.model values (?, ?)", [model, version])
+        known = connection.execute(
+            "update base.model set last_version = ? where model = ? returning 1", [version, model]
+        ).fetchone()
+        if known is None:
+            connection.execute("insert into base.model values (?, ?)", [model, version])
 
 
 def _write_amendment(connection: duckdb.DuckDBPyConnection, row: AmendmentRow, terms: Terms) -> None:
