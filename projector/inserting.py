@@ -28,7 +28,8 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, columns: Mapping[s
     count = len(next(iter(columns.values())))
     names = ", ".join(columns)
     nested = any(pa.types.is_nested(column.type) for column in columns.values())
-    if count <= _FEW_ROWS:
+    in_lists = any(_has_nan(values) for column in columns.values() for values in _listed(column))
+    if count <= _FEW_ROWS and not in_lists:
         one = f"({', '.join(_placeholder(column.type) for column in columns.values())})"
         rows = zip(*(values for column in columns.values() for values in _arguments(column)), strict=True)
         connection.execute(
@@ -50,6 +51,11 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, columns: Mapping[s
 def _has_nan(column: pa.Array) -> bool:
     """Tell whether a column has a NaN: in a list, DuckDB takes it for a null."""
     return pa.types.is_floating(column.type) and bool(pc.any(pc.is_nan(column)).as_py())
+
+
+def _listed(column: pa.Array) -> list[pa.Array]:
+    """Return the fields of the structs in a column of lists."""
+    return column.flatten().flatten() if pa.types.is_list(column.type) else []
 
 
 def _placeholder(kind: pa.DataType) -> str:

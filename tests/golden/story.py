@@ -38,7 +38,11 @@ def _trainings(registry: Registry, pen: Pen) -> None:
     first = pen.logged("a1", event="the first")
     registry.append(first, first, pen.logged("a1"), pen.logged("a1", mse=9.0))
     registry.append(pen.started("a1"), pen.failed("a1"), pen.logged("other", event="the first"))
-    registry.append(pen.logged("not a number", mse=math.nan), pen.logged("b1", city="Beaumont", mse=math.inf))
+    weights = (facts.Coefficient(name="area", value=math.nan), facts.Coefficient(name="age", value=-math.inf))
+    registry.append(
+        pen.logged("not a number", mse=math.nan, coefficients=weights),
+        pen.logged("b1", city="Beaumont", mse=math.inf),
+    )
     twice = facts.Metric(name="mse", value=1.0)
     registry.append(pen.logged("twice", metrics=(twice, twice)))
     registry.append(replace(pen.steps("a1"), actor="ada"), topic=facts.REGISTRY)
