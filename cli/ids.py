@@ -16,7 +16,7 @@ _SHOWN_CHARACTERS = 13
 def short_ids(connection: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> dict[str, str]:
     """Return for each training's id its shortest beginning, of 13 characters or more, that no other has."""
     near = connection.execute(
-        "select training_id from main.trainings where left(training_id, $1) in "
+        "select training_id from base.training where left(training_id, $1) in "
         "(select left(unnest($2::varchar[]), $1))",
         [_SHOWN_CHARACTERS, list(ids)],
     ).fetchall()

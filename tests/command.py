@@ -6,6 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from typer.testing import CliRunner
 
 from deedbook.cli.program import app
 
+PATIENCE_SECONDS = 120.0
 PROGRAM = (sys.executable, "-m", "deedbook.cli")
 
 THRESHOLD_POLICY = """
@@ -34,6 +38,18 @@ class Ended:
     status: int
     out: str
     err: str
+
+
+def next_line(process: subprocess.Popen[str]) -> str:
+    """Wait for the next line of a program's standard output."""
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def ended(process: subprocess.Popen[str]) -> Ended:
+    """Wait for a program's end."""
+    out, err = process.communicate()
+    return Ended(process.returncode, out, err)
 
 
 @dataclass(frozen=True)
@@ -62,9 +78,10 @@ class Command:
         """Run a command with --json that must succeed, and return its document."""
         return json.loads(self.done(*arguments, "--json", given=given))
 
-    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
-        """Start a command as a program of its own."""
-        return subprocess.Popen(
+    @contextmanager
+    def running(self, *arguments: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
+        """Start a command as a program of its own; whatever becomes of the test, the program ends."""
+        process = subprocess.Popen(
             [*PROGRAM, "--url", self.url, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -72,12 +89,20 @@ class Command:
             text=True,
             env={**os.environ, "DEEDBOOK_ACTOR": "ana", **settings},
         )
+        # A test that waits for a line that never comes must fail, not hang.
+        watchdog = threading.Timer(PATIENCE_SECONDS, process.kill)
+        watchdog.start()
+        try:
+            yield process
+        finally:
+            watchdog.cancel()
+            process.kill()
+            process.communicate()
 
     def program(self, *arguments: str, **settings: str) -> Ended:
         """Run a command as a program of its own."""
-        process = self.start(*arguments, **settings)
-        out, err = process.communicate()
-        return Ended(process.returncode, out, err)
+        with self.running(*arguments, **settings) as process:
+            return ended(process)
 
     def log(self, *trainings: dict[str, Any]) -> list[str]:
         """Log trainings of home-price, and return their ids."""

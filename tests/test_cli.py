@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import duckdb
@@ -18,7 +19,7 @@ from deedbook.cli.program import app
 from deedbook.events.errors import ArtifactDamaged, LogUnavailable, MissingExtra, NotFound, RequestRejected
 from deedbook.events.facts import TOPICS
 from deedbook.events.sqlite_log import SqliteLog
-from tests.command import PROGRAM, Command
+from tests.command import PROGRAM, Command, Ended, ended, next_line
 
 HEAVY = ("altair", "duckdb", "numpy", "pandas", "pyarrow", "rich", "scipy", "sklearn", "pydantic", "fastavro")
 EMPTY = "There are no trainings yet. Log the first with: deedbook log-training FILE\n"
@@ -125,10 +126,10 @@ def test_a_timeout_that_is_none_is_refused(
     """A setting is checked when it is read."""
     monkeypatch.setenv("DEEDBOOK_TIMEOUT_SECONDS", text)
 
-    ended = deedbook("trainings")
+    end = deedbook("trainings")
 
-    assert (2, "") == (ended.status, ended.out)
-    assert ended.err.startswith(
+    assert (2, "") == (end.status, end.out)
+    assert end.err.startswith(
         f"deedbook: DEEDBOOK_TIMEOUT_SECONDS is '{text}': it must be a number of seconds"
     )
 
@@ -251,10 +252,10 @@ def test_bad_input_ends_in_one_sentence_and_writes_nothing(
     deedbook = untouched
     before = ends_of(deedbook)
 
-    ended = deedbook(*arguments, given=given)
+    end = deedbook(*arguments, given=given)
 
-    assert (2, "", 1) == (ended.status, ended.out, ended.err.count("\n"))
-    assert ended.err.startswith(f"deedbook: {sentence}"), ended.err
+    assert (2, "", 1) == (end.status, end.out, end.err.count("\n"))
+    assert end.err.startswith(f"deedbook: {sentence}"), end.err
     assert before == ends_of(deedbook)
     assert not (deedbook.folder / "artifacts").exists()
 
@@ -263,9 +264,9 @@ def test_bytes_that_are_no_text_are_refused(deedbook: Command, tmp_path: Path) -
     """A model's file given as the description of a training is not one."""
     (tmp_path / "model.bin").write_bytes(b"\xff\xfe\x00")
 
-    ended = deedbook("log-training", str(tmp_path / "model.bin"))
+    end = deedbook("log-training", str(tmp_path / "model.bin"))
 
-    assert (2, f"deedbook: {tmp_path}/model.bin is not UTF-8 text (byte 0)\n") == (ended.status, ended.err)
+    assert (2, f"deedbook: {tmp_path}/model.bin is not UTF-8 text (byte 0)\n") == (end.status, end.err)
 
 
 def test_a_body_over_a_mebibyte_is_refused_with_the_way_out(tmp_path: Path) -> None:
@@ -273,10 +274,10 @@ def test_a_body_over_a_mebibyte_is_refused_with_the_way_out(tmp_path: Path) -> N
     command = Command(tmp_path / "registry")
     slices = ", ".join(f'{{"name": "mse", "slice": "{n:0190}", "value": 1}}' for n in range(8_000))
 
-    ended = command("log-training", "-", given=f'{{"model": "m", "metrics": [{slices}]}}')
+    end = command("log-training", "-", given=f'{{"model": "m", "metrics": [{slices}]}}')
 
-    assert 2 == ended.status
-    assert "over the limit of 1,048,576: log step-wise values with log_metric(step=…)" in ended.err
+    assert 2 == end.status
+    assert "over the limit of 1,048,576: log step-wise values with log_metric(step=…)" in end.err
     assert not command.folder.exists()
 
 
@@ -299,12 +300,12 @@ def test_a_url_that_names_no_registry_is_refused(url: str, sentence: str) -> Non
 
 def test_an_actor_that_can_be_no_name_is_refused(deedbook: Command) -> None:
     """Whoever writes has a name that can be printed."""
-    ended = CliRunner().invoke(
+    end = CliRunner().invoke(
         app, ["--url", deedbook.url, "--actor", "a\nb", "log-training", "-"], input=TRAINING
     )
 
-    assert 2 == ended.exit_code
-    assert ended.stderr.startswith("deedbook: actor ")
+    assert 2 == end.exit_code
+    assert end.stderr.startswith("deedbook: actor ")
 
 
 def test_a_log_of_a_newer_release_is_refused(deedbook: Command) -> None:
@@ -312,19 +313,19 @@ def test_a_log_of_a_newer_release_is_refused(deedbook: Command) -> None:
     with sqlite3.connect(deedbook.folder / "log.db") as connection:
         connection.execute("PRAGMA user_version = 99")
 
-    ended = deedbook("trainings")
+    end = deedbook("trainings")
 
-    assert (2, "", 1) == (ended.status, ended.out, ended.err.count("\n"))
-    assert "log.db has format 99" in ended.err
+    assert (2, "", 1) == (end.status, end.out, end.err.count("\n"))
+    assert "log.db has format 99" in end.err
 
 
 def test_a_file_that_is_no_log_is_refused(tmp_path: Path) -> None:
     """Whatever lies there is left alone."""
     (tmp_path / "log.db").write_text("no log at all" * 1_000)
 
-    ended = Command(tmp_path)("trainings")
+    end = Command(tmp_path)("trainings")
 
-    assert (2, "", 1) == (ended.status, ended.out, ended.err.count("\n"))
+    assert (2, "", 1) == (end.status, end.out, end.err.count("\n"))
 
 
 # --- other endings -------------------------------------------------------------------------------
@@ -348,9 +349,9 @@ def test_each_error_has_its_status(error: Exception, status: int) -> None:
     def fail() -> None:
         raise error
 
-    ended = CliRunner().invoke(failing, ["fail"])
+    end = CliRunner().invoke(failing, ["fail"])
 
-    assert (status, "", f"deedbook: {error}\n") == (ended.exit_code, ended.stdout, ended.stderr)
+    assert (status, "", f"deedbook: {error}\n") == (end.exit_code, end.stdout, end.stderr)
 
 
 @pytest.mark.parametrize(("debug", "traceback"), [("", False), ("0", False), ("1", True)])
@@ -365,11 +366,11 @@ def test_what_nobody_foresaw_is_one_sentence_unless_asked(
     def fail() -> None:
         raise ZeroDivisionError("of all things\x1b[31m")
 
-    ended = CliRunner().invoke(failing, ["fail"])
+    end = CliRunner().invoke(failing, ["fail"])
 
-    assert 1 == ended.exit_code
-    assert traceback is ("Traceback" in ended.stderr)
-    last = ended.stderr.splitlines()[-1]
+    assert 1 == end.exit_code
+    assert traceback is ("Traceback" in end.stderr)
+    last = end.stderr.splitlines()[-1]
     assert last.startswith(
         r"deedbook: something unexpected went wrong: ZeroDivisionError: of all things\x1b[31m"
     )
@@ -392,32 +393,30 @@ def test_a_reader_that_stops_reading_is_no_error(deedbook: Command) -> None:
 
 def test_ctrl_c_ends_a_command_without_a_word(deedbook: Command) -> None:
     """Status 130, as shells expect."""
-    following = deedbook.start("events", "--follow")
-    assert following.stdout is not None
-    following.stdout.readline()
+    with deedbook.running("events", "--follow") as following:
+        next_line(following)
+        following.send_signal(signal.SIGINT)
+        end = ended(following)
 
-    following.send_signal(signal.SIGINT)
-    _, err = following.communicate()
-
-    assert (130, "") == (following.returncode, err)
+    assert (130, "") == (end.status, end.err)
 
 
 def test_a_busy_projection_is_waited_for_and_then_named(deedbook: Command) -> None:
     """A file that another program holds is no reason for a traceback, nor to wait for ever."""
     with duckdb.connect(str(deedbook.folder / "projection.duckdb")):
-        ended = deedbook.program("trainings", DEEDBOOK_TIMEOUT_SECONDS="0.2")
+        end = deedbook.program("trainings", DEEDBOOK_TIMEOUT_SECONDS="0.2")
 
-    assert (1, "", 1) == (ended.status, ended.out, ended.err.count("\n"))
-    assert ended.err.startswith("deedbook: another process holds projection.duckdb: ")
+    assert (1, "", 1) == (end.status, end.out, end.err.count("\n"))
+    assert end.err.startswith("deedbook: another process holds projection.duckdb: ")
 
 
 def test_commands_at_the_same_time_wait_for_each_other(deedbook: Command) -> None:
-    """Eight at once all succeed: each takes its turn at the projection."""
-    started = [deedbook.start("trainings", "--json") for _ in range(8)]
+    """Four at once all succeed: each takes its turn at the projection."""
+    with ExitStack() as stack:
+        started = [stack.enter_context(deedbook.running("trainings", "--json")) for _ in range(4)]
+        ends = [ended(process) for process in started]
 
-    ended = [(process.communicate(), process.returncode) for process in started]
-
-    assert [(("[]\n", ""), 0)] * 8 == ended
+    assert [Ended(0, "[]\n", "")] * 4 == ends
 
 
 def test_an_empty_registry_says_how_to_log_the_first_training(deedbook: Command) -> None:

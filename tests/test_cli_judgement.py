@@ -10,7 +10,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from deedbook.artifacts.formats import save_model
-from tests.command import THRESHOLD_POLICY, Command
+from tests.command import THRESHOLD_POLICY, Command, ended, next_line
 
 FEATURES = ["rooms", "area"]
 WHOLE_POLICY = """
@@ -126,16 +126,14 @@ def test_the_worker_looks_at_the_model_itself(deedbook: Command, model_file: Pat
 
 def test_the_worker_follows_until_it_is_asked_to_stop(deedbook: Command) -> None:
     """What comes while it runs is judged; SIGTERM ends it in good order."""
-    worker = deedbook.start("validate")
-    assert worker.stdout is not None
-    (training_id,) = deedbook.log({"metrics": {"mse": 0.5}})
+    with deedbook.running("validate") as worker:
+        (training_id,) = deedbook.log({"metrics": {"mse": 0.5}})
+        line = next_line(worker)
+        worker.send_signal(signal.SIGTERM)
+        end = ended(worker)
 
-    line = worker.stdout.readline()
-    worker.send_signal(signal.SIGTERM)
-    out, err = worker.communicate()
-
-    assert (f"home-price@1 ({training_id}) passed\n", "", 0) == (line, out, worker.returncode)
-    assert err.endswith("Ended between two validations; what is pending waits for the next worker.\n")
+    assert (f"home-price@1 ({training_id}) passed\n", "", 0) == (line, end.out, end.status)
+    assert end.err.endswith("Ended between two validations; what is pending waits for the next worker.\n")
 
 
 # --- failures ------------------------------------------------------------------------------------

@@ -7,12 +7,13 @@ import io
 import json
 import signal
 import sqlite3
+import time
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from tests.command import Command
+from tests.command import Command, Ended, ended, next_line
 
 
 @pytest.fixture(scope="module")
@@ -96,28 +97,25 @@ def test_no_event_is_said(story: Command) -> None:
 
 def test_events_are_followed_as_they_come(deedbook: Command) -> None:
     """One JSON object a line, at once; Ctrl-C ends it."""
-    following = deedbook.start("events", "--follow", "--json", "--limit", "1", "--type", "TrainingLogged")
-    assert following.stdout is not None
-    first = json.loads(following.stdout.readline())
+    words = ("events", "--follow", "--json", "--limit", "1", "--type", "TrainingLogged")
+    with deedbook.running(*words) as following:
+        first = json.loads(next_line(following))
+        deedbook.done("override", "home-price@1", "--deployable", "--reason", "not of that type")
+        (training_id,) = deedbook.log({})
+        second = json.loads(next_line(following))
+        following.send_signal(signal.SIGINT)
+        end = ended(following)
 
-    deedbook.done("override", "home-price@1", "--deployable", "--reason", "not of that type")
-    (training_id,) = deedbook.log({})
-    second = json.loads(following.stdout.readline())
-    following.send_signal(signal.SIGINT)
-    rest, err = following.communicate()
-
-    assert [18, 20] == [first["position"], second["position"]]
-    assert (training_id, "", "", 130) == (second["subject"], rest, err, following.returncode)
+    assert [(18, 20), (training_id, Ended(130, "", ""))] == [
+        (first["position"], second["position"]),
+        (second["subject"], end),
+    ]
 
 
 def test_events_are_followed_from_a_position_on(deedbook: Command) -> None:
     """Nothing between what was listed and what comes is lost."""
-    following = deedbook.start("events", "--follow", "--after", "14", "--limit", "2")
-    assert following.stdout is not None
-
-    lines = [following.stdout.readline() for _ in range(4)]
-    following.send_signal(signal.SIGTERM)
-    following.communicate()
+    with deedbook.running("events", "--follow", "--after", "14", "--limit", "2") as following:
+        lines = [next_line(following) for _ in range(4)]
 
     assert ["15", "16", "17", "18"] == [line.split()[0] for line in lines]
 
@@ -209,33 +207,33 @@ def test_whatever_returns_rows_may_be_asked(story: Command, query: str) -> None:
 )
 def test_whatever_else_is_refused_in_one_sentence(story: Command, query: str, sentence: str) -> None:
     """Status 2, and nothing on standard output."""
-    ended = story("sql", query)
+    end = story("sql", query)
 
-    assert (2, "", 1) == (ended.status, ended.out, ended.err.count("\n"))
-    assert ended.err.startswith(f"deedbook: {sentence}"), ended.err
+    assert (2, "", 1) == (end.status, end.out, end.err.count("\n"))
+    assert end.err.startswith(f"deedbook: {sentence}"), end.err
 
 
 def test_a_long_answer_is_cut_in_a_table_only_and_says_so(story: Command) -> None:
     """A person sees enough; a program gets all."""
-    ended = story("sql", "from range(1001)")
+    end = story("sql", "from range(1001)")
 
-    assert 1_001 == len(ended.out.splitlines())
-    assert "These are the first 1,000 rows: --csv and --json give them all.\n" == ended.err
+    assert 1_001 == len(end.out.splitlines())
+    assert "These are the first 1,000 rows: --csv and --json give them all.\n" == end.err
     assert 1_001 == len(story.json("sql", "from range(1001)")["rows"])
 
 
 def test_a_long_question_is_ended_by_ctrl_c(deedbook: Command) -> None:
     """Nobody waits for a query that was a mistake."""
     (deedbook.folder / "snapshot.duckdb").unlink()
-    asking = deedbook.start("sql", "select sum(a.range * b.range) from range(10000000) a, range(10000000) b")
-    # A new snapshot is there once the question can be asked.
-    while not (deedbook.folder / "snapshot.duckdb").exists():
-        pass
+    question = "select sum(a.range * b.range) from range(10000000) a, range(10000000) b"
+    with deedbook.running("sql", question) as asking:
+        # A new snapshot is there once the question can be asked.
+        while not (deedbook.folder / "snapshot.duckdb").exists() and asking.poll() is None:
+            time.sleep(0.01)
+        asking.send_signal(signal.SIGINT)
+        end = ended(asking)
 
-    asking.send_signal(signal.SIGINT)
-    out, err = asking.communicate()
-
-    assert (130, "", "") == (asking.returncode, out, err)
+    assert Ended(130, "", "") == end
 
 
 # --- upkeep --------------------------------------------------------------------------------------
@@ -266,20 +264,20 @@ def test_a_projection_that_cannot_be_read_is_rebuilt(deedbook: Command) -> None:
     expected = deedbook.json("state-hash")
     (deedbook.folder / "projection.duckdb").write_bytes(b"no database " * 1_000)
 
-    ended = deedbook("trainings")
+    end = deedbook("trainings")
     rebuilt = deedbook.json("rebuild")
 
-    assert (1, "", 1) == (ended.status, ended.out, ended.err.count("\n"))
-    assert "`deedbook rebuild` makes it anew" in ended.err
+    assert (1, "", 1) == (end.status, end.out, end.err.count("\n"))
+    assert "`deedbook rebuild` makes it anew" in end.err
     assert (None, expected["state_hash"]) == (rebuilt["before"], rebuilt["state_hash"])
 
 
 def test_a_sound_registry_is_well(story: Command) -> None:
     """Status 0, and what was compared."""
-    ended = story("check")
+    end = story("check")
     found = story.json("check")
 
-    assert (0, "All is well.") == (ended.status, ended.out.splitlines()[-1])
+    assert (0, "All is well.") == (end.status, end.out.splitlines()[-1])
     assert found["ok"] is True
     assert ["note"] == [finding["severity"] for finding in found["findings"]]
 
@@ -289,10 +287,10 @@ def test_a_changed_row_of_the_log_is_found(deedbook: Command) -> None:
     with sqlite3.connect(deedbook.folder / "log.db") as connection:
         connection.execute("update registry set value = x'00' || substr(value, 2) where position = 18")
 
-    ended = deedbook("check", "--json")
+    end = deedbook("check", "--json")
 
-    found = json.loads(ended.out)
-    assert (1, "", False) == (ended.status, ended.err, found["ok"])
+    found = json.loads(end.out)
+    assert (1, "", False) == (end.status, end.err, found["ok"])
     assert ("error", "registry:0:18") == (found["findings"][0]["severity"], found["findings"][0]["where"])
     assert "1 error" in deedbook("check").out.splitlines()[-1] or "errors found." in deedbook("check").out
 
@@ -303,7 +301,7 @@ def test_a_changed_projection_is_found(deedbook: Command) -> None:
     with duckdb.connect(str(deedbook.folder / "projection.duckdb")) as connection:
         connection.execute("update base.standing set deployable = true")
 
-    ended = deedbook("check")
+    end = deedbook("check")
 
-    assert 1 == ended.status
-    assert "the state is not that of a fresh fold: standing differ" in ended.out
+    assert 1 == end.status
+    assert "the state is not that of a fresh fold: standing differ" in end.out

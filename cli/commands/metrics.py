@@ -54,13 +54,13 @@ def metrics(
         )
         if not len(series):
             raise NotFound(_nothing(connection, model, metric))
+    if png is not None:
+        _draw(series, png)
+        note(f"The chart is in {png}.")
     if as_json:
         print_document(_document(series))
     else:
         _print(series)
-    if png is not None:
-        _draw(series, png)
-        note(f"The chart is in {png}.")
 
 
 def _nothing(connection: duckdb.DuckDBPyConnection, model: str, metric: str) -> str:

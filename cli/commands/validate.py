@@ -40,7 +40,8 @@ def validate(
         worker = Worker(registry, validator, stop)
         if once:
             judged = worker.judge_pending()
-            note(f"{judged} validation{'' if judged == 1 else 's'} done; nothing is pending.")
+            rest = "ended before all that is pending was judged" if stop.is_set() else "nothing is pending"
+            note(f"{judged} validation{'' if judged == 1 else 's'} done; {rest}.")
             return
         note("Judging trainings as they come; Ctrl-C ends it.")
         worker.follow()
