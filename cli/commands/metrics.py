@@ -129,7 +129,7 @@ def _change(first: float, last: float) -> str:
     """Return how much the last value differs from the first, in parts of the first."""
     if not (isfinite(first) and isfinite(last)) or first == 0:
         return ""
-    return f"{(last / abs(first) - first / abs(first)):+.1%}"
+    return f"{(last / abs(first) - first / abs(first)):+,.1%}"
 
 
 def _draw(series: MetricSeries, file: Path) -> None:
