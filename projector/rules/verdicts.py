@@ -114,11 +114,22 @@ def _distribution(distribution: facts.Distribution) -> dict[str, object]:
 
 
 def _standing_rows(view: View, before: TrainingState, after: TrainingState) -> tuple[Row, ...]:
-    """Return the new standing, and the group's baselines where it changes them."""
+    """Return the new standing, and the group's baselines where it changes them.
+
+    All the group's trainings are looked at only where the last deployable one was withdrawn.
+    """
+    standing, training_id = after.standing, after.row.training_id
+    if standing.deployable == before.standing.deployable:
+        return (standing,)
     group = view.group(before.group_key) or GroupRow(before.group_key, before.row.model)
-    if after.standing.deployable == before.standing.deployable:
-        return (after.standing,)
-    return (after.standing, group_of(view, group.group_key, before.row.model, joined_by=after))
+    if standing.deployable:
+        last = view.training(group.last_deployable) if group.last_deployable else None
+        if last is not None and last.row.key > after.row.key:
+            return (standing,)
+        return (standing, replace(group, last_deployable=training_id))
+    if group.last_deployable != training_id:
+        return (standing,)
+    return (standing, group_of(view, group.group_key, before.row.model, joined_by=after))
 
 
 def verdict_overridden(view: View, event: Event) -> Decision:
