@@ -118,9 +118,10 @@ while True:
 """
 
 
-def killed_projectors(folder: Path, kills: int, chance: random.Random) -> Counter[str]:
+def killed_projectors(registry: Registry, kills: int, chance: random.Random) -> Counter[str]:
     """Start a projector and kill it at a random moment, again and again; count what it was at."""
     seen: Counter[str] = Counter()
+    folder = registry.folder
     for _ in range(kills):
         bites = chance.choice([1, 5, 40, 1_000])
         with subprocess.Popen(
@@ -133,6 +134,8 @@ def killed_projectors(folder: Path, kills: int, chance: random.Random) -> Counte
             seen["with a journal"] += (folder / "projection.duckdb.wal").exists()
             projector.send_signal(signal.SIGKILL)
         seen["killed"] += projector.returncode == -signal.SIGKILL
+        if chance.random() < 0.5:  # somebody looks at it, and writes nothing
+            registry.ask("select 1")
     return seen
 
 
@@ -140,7 +143,7 @@ def kill_often(registry: Registry, kills: int) -> None:
     """Kill projectors while others append; then fold what is left, and compare with a fold from zero."""
     writers = started("write_on", registry.folder, WRITERS)
     try:
-        seen = killed_projectors(registry.folder, kills, random.Random(kills))  # noqa: S311 - no secret
+        seen = killed_projectors(registry, kills, random.Random(kills))  # noqa: S311 - no secret
     finally:
         (registry.folder / "stop").touch()
         ended = writers.wait()
