@@ -66,7 +66,7 @@ class Projection:
                 for react in self.after_fold:
                     react(store.connection)
                 yield store.connection
-                if changed and self._snapshot_is_old():
+                if (changed or self._is_behind()) and self._snapshot_is_old():
                     publish(store, self.snapshot_path)
             finally:
                 store.close()

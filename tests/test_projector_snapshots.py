@@ -1,0 +1,107 @@
+"""Snapshots: one whole copy of the state that anybody may open, published when there is something new."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deedbook.events.codec import Codec
+from deedbook.projector.projection import Projection
+from tests.facts_by_hand import Pen
+from tests.folded import Registry, connected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    """A registry with one training in its log."""
+    registry = Registry(tmp_path / "registry")
+    registry.append(Pen().logged("a"))
+    yield registry
+    registry.log.close()
+
+
+@pytest.fixture
+def projection(registry: Registry) -> Projection:
+    """Its projection."""
+    return Projection(registry.folder, registry.log, Codec())
+
+
+def trainings_in(snapshot: Path) -> int:
+    """How many trainings somebody sees who opens a snapshot now."""
+    with connected(snapshot) as connection:
+        row = connection.execute("select count(*) from trainings").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def age(snapshot: Path) -> None:
+    """Make a snapshot as old as its projection, and that old enough for the next one."""
+    found = snapshot.stat()
+    os.utime(snapshot, ns=(found.st_atime_ns, found.st_mtime_ns - 2_000_000_000))
+
+
+def look(projection: Projection) -> None:
+    """Catch up and do no more."""
+    with projection.caught_up():
+        pass
+
+
+def test_a_change_is_published(projection: Projection) -> None:
+    """As soon as whoever caught up is done."""
+    look(projection)
+
+    assert 1 == trainings_in(projection.snapshot_path)
+
+
+def test_a_change_right_after_a_snapshot_is_published_by_the_next_who_looks(
+    registry: Registry, projection: Projection
+) -> None:
+    """Snapshots are a second apart; what came in between is not left out for ever."""
+    look(projection)
+    registry.append(Pen("bob").logged("b"))
+    look(projection)
+    age(projection.snapshot_path)
+    look(projection)
+
+    assert 2 == trainings_in(projection.snapshot_path)
+
+
+def test_a_snapshot_that_is_asked_for_has_everything(registry: Registry, projection: Projection) -> None:
+    """However young the one before it is."""
+    for name in "bcd":
+        registry.append(Pen(name).logged(name))
+        projection.snapshot()
+
+    assert 4 == trainings_in(projection.snapshot())
+
+
+def test_nothing_new_is_nothing_published(projection: Projection) -> None:
+    """The file stays the same one."""
+    first = projection.snapshot().stat()
+    second = projection.snapshot().stat()
+
+    assert (first.st_ino, first.st_mtime_ns) == (second.st_ino, second.st_mtime_ns)
+
+
+def test_who_has_a_snapshot_open_keeps_reading_it(registry: Registry, projection: Projection) -> None:
+    """A newer one takes its name, not its content."""
+    with connected(projection.snapshot()) as connection:
+        registry.append(Pen("bob").logged("b"))
+        projection.snapshot()
+
+        assert [(1,)] == connection.execute("select count(*) from trainings").fetchall()
+
+
+def test_what_a_killed_copy_left_is_removed(registry: Registry, projection: Projection) -> None:
+    """Half a snapshot never has the snapshot's name."""
+    left_over = registry.folder / "snapshot.duckdb.part-12345"
+    left_over.write_bytes(b"half")
+    projection.snapshot()
+
+    assert not left_over.exists()
