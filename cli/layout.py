@@ -17,6 +17,8 @@ _GAP = 2
 _INDENT = 4
 # A word this long is not folded for the sake of other columns; a longer one may be.
 _WORD = 20
+# In less a sentence is read more easily below its row.
+_SENTENCE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: in
     cells = [list(parts) for parts in zip(_headings(columns), *rows, strict=True)]
     widths = [max(text.cell_len for text in parts) for parts in cells]
     floors = [
-        natural if column.whole else min(natural, max(_longest_word(parts), 1), _floor(parts))
+        min(natural, _floor(column, parts))
         for column, parts, natural in zip(columns, cells, widths, strict=True)
     ]
     if sum(floors) > available:
@@ -133,9 +135,13 @@ def _longest_word(parts: Sequence[Text]) -> int:
     return max(map(cell_len, chain.from_iterable(text.plain.split() for text in parts)), default=1)
 
 
-def _floor(parts: Sequence[Text]) -> int:
-    """Return how narrow a column may get whose words are long: no narrower than its heading's."""
-    return max(_WORD, _longest_word(parts[:1]))
+def _floor(column: Column, parts: Sequence[Text]) -> int:
+    """Return how narrow a column may get, unless all it holds is narrower."""
+    if column.whole:
+        return max(text.cell_len for text in parts)
+    if column.narrow == "below":
+        return _SENTENCE
+    return max(min(_longest_word(parts), _WORD), _longest_word(parts[:1]))
 
 
 def _headings(columns: Sequence[Column]) -> list[Text]:

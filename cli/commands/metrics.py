@@ -100,7 +100,10 @@ def _print(series: MetricSeries) -> None:
     columns = [
         Column(series.by or "trainings"),
         Column("over time", whole=True),
-        *(Column(name, whole=True, align="right") for name in ("n", "first", "last", "min", "max", "change")),
+        Column("n", whole=True, align="right", narrow="drop"),
+        *(Column(name, whole=True, align="right") for name in ("first", "last")),
+        *(Column(name, whole=True, align="right", narrow="drop") for name in ("min", "max")),
+        Column("change", whole=True, align="right"),
     ]
     print_table(columns, (_row(_name(series, value), points) for value, points in series.lines().items()))
 
