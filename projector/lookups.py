@@ -24,7 +24,7 @@ from deedbook.projector.states import BindingState, ModelState, TrainingState
 from deedbook.projector.view import View, default_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import duckdb
 
@@ -228,9 +228,9 @@ class StoredSource:
         )
         view.runs.update({row[0]: RunRow(*row) for row in found})
 
-    def _prefetch_groups(self, view: View, heads: Iterable[TrainingHead]) -> None:
-        distinct = {(head.model, head.parameters) for head in heads}
-        keys = {group_key_of(view.policy_in_force(model), model, values) for model, values in distinct}
+    def _prefetch_groups(self, view: View, heads: Sequence[TrainingHead]) -> None:
+        policies = {model: view.policy_in_force(model) for model in {head.model for head in heads}}
+        keys = {group_key_of(policies[head.model], head.model, head.parameters) for head in heads}
         view.groups.update(dict.fromkeys(keys))
         found = self._matching(
             "select b.group_key, b.model, b.last_trained, b.last_deployable, b.live from base.baseline b "
