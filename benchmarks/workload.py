@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -92,9 +91,9 @@ def _block(number: int) -> Block:
     return Block(first, metrics, generator.integers(3, 12, BLOCK_ROWS))
 
 
-def blocks(count: int) -> Iterator[Block]:
-    """The first `count` trainings as arrays, at most 1,024 at a time."""
-    for number in range(-(-count // BLOCK_ROWS)):
+def blocks(count: int, first_block: int = 0) -> Iterator[Block]:
+    """The first `count` trainings as arrays, at most 1,024 at a time; from a block on."""
+    for number in range(first_block, -(-count // BLOCK_ROWS)):
         block = _block(number)
         rows = min(BLOCK_ROWS, count - block.first)
         yield Block(block.first, block.metrics[:rows], block.depth[:rows])
@@ -129,7 +128,7 @@ def parameters(index: int, depth: int) -> dict[str, str]:
 
 def trainings(count: int, start: int = 0) -> Iterator[Training]:
     """The trainings `start` to `count`, one by one."""
-    for block in islice(blocks(count), start // BLOCK_ROWS, None):
+    for block in blocks(count, start // BLOCK_ROWS):
         rows = block.metrics.tolist()
         depths = block.depth.tolist()
         for offset in range(max(0, start - block.first), block.rows):

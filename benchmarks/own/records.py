@@ -49,7 +49,8 @@ def number_of(text: str) -> float | None:
 
 def event_id(training_id: uuid.UUID) -> str:
     """The id of the event that logs a training: a UUIDv7 of the same millisecond, as a client's would be."""
-    return str(uuid.UUID(int=training_id.int ^ _EVENT_BIT))
+    digits = f"{training_id.int ^ _EVENT_BIT:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def micros(training: workload.Training) -> int:
@@ -136,16 +137,27 @@ def bulk_records(count: int, metrics: int = workload.METRICS_PER_TRAINING) -> It
     codec = Codec()
     schema = current_schema("TrainingLogged")
     for block in workload.blocks(count):
-        (first,) = workload.trainings(block.first + 1, block.first)
-        model = codec.encode(training_logged(first, metrics))
+        first = training_logged(_first_of(block), metrics)
+        model = codec.encode(first)
         rows = [_Row.of(block.first + offset, int(depth)) for offset, depth in enumerate(block.depth)]
         types = pyruhvro.deserialize_array([model.value], schema.text).schema
-        batch = _columns(rows, block.metrics[:, :metrics], training_logged(first, metrics), types)
+        batch = _columns(rows, block.metrics[:, :metrics], first, types)
         bodies = pa.chunked_array(pyruhvro.serialize_record_batch(batch, schema.text, 1)).to_pylist()
         made = [_record(body, model, row) for body, row in zip(bodies, rows, strict=True)]
         if made[0] != model:
             raise ValueError("the records encoded in bulk are not those of deedbook's codec")
         yield from made
+
+
+def _first_of(block: workload.Block) -> workload.Training:
+    index = block.first
+    return workload.Training(
+        workload.training_id(index),
+        f"{workload.MODEL}-{index:07d}",
+        workload.created_at(index),
+        workload.parameters(index, int(block.depth[0])),
+        dict(zip(workload.METRIC_NAMES, block.metrics[0].tolist(), strict=True)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
