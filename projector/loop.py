@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from deedbook.projector.store import FOLDED_TOPICS, Batch, Progress
 from deedbook.projector.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from deedbook.events.codec import Codec
     from deedbook.events.log import Log
@@ -137,9 +138,10 @@ class Projector:
         if decoded.unknown is not None and decoded.upto == progress.next_position:
             raise decoded.unknown
         runs = _runs(decoded.events)
-        for index, events in enumerate(runs):
-            upto = decoded.upto if index + 1 == len(runs) else runs[index + 1][0].position
-            progress = self._fold(where, progress, events, decoded, upto)
+        with _no_search_for_cycles():
+            for index, events in enumerate(runs):
+                upto = decoded.upto if index + 1 == len(runs) else runs[index + 1][0].position
+                progress = self._fold(where, progress, events, decoded, upto)
         return progress
 
     def _fold(
@@ -183,6 +185,18 @@ class Projector:
             for row in decision.rows if isinstance(decision, Accepted) else ():
                 if isinstance(row, SchemaRow):
                     learn_schema(self._codec, row.schema, row.version)
+
+
+@contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """Pause the garbage collector for a batch, which makes very many objects, and no cycles of them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _runs(events: list[Event]) -> list[list[Event]]:
