@@ -98,7 +98,7 @@ class Announcer:
             for order in orders_of(connection, [r for r in overdue if self._last(r, announced)[1] < late]):
                 attempts, _ = self._last(order.request, announced)
                 if attempts < self._patience.attempts:
-                    self._order(order, attempt=attempts + 1, upto=tail)
+                    self._log.append(facts.VALIDATIONS, self._order(order, attempt=attempts + 1, upto=tail))
                 else:
                     self._give_up(order, f"no validator answered {attempts} requests for a verdict")
                 count += 1
@@ -111,8 +111,12 @@ class Announcer:
         count = 0
         while requests := due_requests(connection, after_position=announced, limit=_BATCH):
             announced = requests[-1].requested_at_position
-            for order in orders_of(connection, requests):
-                self._order(order, attempt=1, upto=order.request.requested_at_position)
+            records = [
+                record
+                for order in orders_of(connection, requests)
+                for record in self._order(order, attempt=1, upto=order.request.requested_at_position)
+            ]
+            self._log.append(facts.VALIDATIONS, records)
             count += len(requests)
         return count
 
@@ -135,8 +139,11 @@ class Announcer:
                 return attempt, recorded_at
         return 0, -1
 
-    def _order(self, order: Order, *, attempt: int, upto: int) -> None:
-        """Append a work order; one too large for the log is cut to the baseline its policy needs."""
+    def _order(self, order: Order, *, attempt: int, upto: int) -> list[NewRecord]:
+        """Return the record of a work order; one too large for the log is cut to the baseline it needs.
+
+        One that is too large even so is given up, with a verdict that says it: then there is no record.
+        """
         request = order.request
         fact = facts.ValidationRequested(
             event_id=derived_id(
@@ -157,9 +164,9 @@ class Announcer:
                 record = self._codec.encode(candidate)
             except InvalidInput:
                 continue
-            self._log.append(facts.VALIDATIONS, [_with_source(record, upto)])
-            return
+            return [_with_source(record, upto)]
         self._give_up(order, "the training and its baseline together are too large for a work order")
+        return []
 
     def _give_up(self, order: Order, reason: str) -> None:
         request = order.request

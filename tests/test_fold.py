@@ -825,6 +825,23 @@ def test_an_override_says_why(fold: PureFold) -> None:
     assert f"there is no training {id_of('b')}" == fold.refuse(fold.pen.overridden("b", deployable=True))
 
 
+@pytest.mark.parametrize("deployable", [False, True])
+def test_an_override_stands_against_a_verdict_that_was_asked_for_before_it(
+    fold: PureFold,
+    deployable: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """A veto on a training that is being judged is no race with the validator."""
+    fold.accept(fold.pen.logged("a"), fold.pen.overridden("a", deployable=deployable, reason="leaks"))
+    fold.judge("a", Outcome.FAILED if deployable else Outcome.PASSED)
+
+    standing = fold.state("a").standing
+    assert (deployable, True) == (fold.deployable("a"), standing.overridden)
+    assert ("failed" if deployable else "passed", "overridden by ada: leaks") == (
+        standing.outcome,
+        standing.reason,
+    )
+
+
 def test_a_new_verdict_replaces_an_override(fold: PureFold) -> None:
     """It was asked for after the override."""
     fold.accept(fold.pen.logged("a"))

@@ -201,7 +201,7 @@ def override(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decide otherwise than the verdict; till the next one."""
+    """Decide otherwise than the verdict; till one asked for later."""
     from deedbook.events.facts import VerdictOverridden
     from deedbook.projector.queries import standing, training_id_of
 

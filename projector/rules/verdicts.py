@@ -30,14 +30,22 @@ def verdict_issued(view: View, event: Event) -> Decision:
     assert policy is not None  # noqa: S101 - the fold wrote the request with a policy it had
     if (problem := _verdict_problem(fact, state, policy)) is not None:
         return Rejected(problem)
-    passed = fact.outcome is Outcome.PASSED
-    failing = [_why(check) for check in fact.checks if check.outcome is not Outcome.PASSED]
-    reason = "every check passed" if passed else "; ".join(failing) or "the verdict gives no reason"
-    standing = StandingRow(state.row.key, fact.outcome.value, passed, False, reason, event.position)  # noqa: FBT003
+    standing = _standing(fact, state, event)
     closed = replace(request, closed_position=event.position)
     judged = replace(state, standing=standing, request=closed)
     rows: tuple[Row, ...] = (_verdict_row(fact, state, event), *_check_rows(fact, event), closed)
     return Accepted((*rows, *_standing_rows(view, state, judged)), (judged,))
+
+
+def _standing(fact: facts.VerdictIssued, state: TrainingState, event: Event) -> StandingRow:
+    """Return what a verdict makes of a training; who overrode it after the verdict was asked for knew better."""
+    before = state.standing
+    if before.overridden and before.from_position > fact.requested_at_position:
+        return replace(before, outcome=fact.outcome.value, from_position=event.position)
+    passed = fact.outcome is Outcome.PASSED
+    failing = [_why(check) for check in fact.checks if check.outcome is not Outcome.PASSED]
+    reason = "every check passed" if passed else "; ".join(failing) or "the verdict gives no reason"
+    return StandingRow(state.row.key, fact.outcome.value, passed, False, reason, event.position)  # noqa: FBT003
 
 
 def _verdict_problem(fact: facts.VerdictIssued, state: TrainingState, policy: Policy) -> str | None:
@@ -133,7 +141,7 @@ def _standing_rows(view: View, before: TrainingState, after: TrainingState) -> t
 
 
 def verdict_overridden(view: View, event: Event) -> Decision:
-    """Let a named person decide; it holds until the next verdict or amendment."""
+    """Let a named person decide; it holds until an amendment, or a verdict that is asked for later."""
     fact = fact_of(event, facts.VerdictOverridden)
     state = view.training(fact.training_id)
     if state is None:
