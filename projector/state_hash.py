@@ -20,6 +20,7 @@ _NAMES_RESOLVED = {
         "join base.term n on n.term_key = m.name_key join base.term s on s.term_key = m.slice_key"
     ),
 }
+_LOW_HALF = (1 << 64) - 1
 _LEFT_OUT = frozenset({"meta", "term"})
 
 
@@ -41,9 +42,10 @@ def table_hash(connection: duckdb.DuckDBPyConnection, table: str) -> str:
     columns = [name for name, *_ in connection.execute(f"describe {rows}").fetchall()]
     # A null and an empty text differ; the separator cannot come from a number or an id.
     texts = ", ".join(f"coalesce({name}::varchar, chr(1))" for name in columns)
+    # One MD5 of each row, and the sums of its halves, in which no carry gets lost.
     found = connection.execute(
-        f"select count(*), sum(md5_number_lower(concat_ws(chr(31), {texts}))::hugeint), "
-        f"sum(md5_number_upper(concat_ws(chr(31), {texts}))::hugeint) from ({rows})"
+        f"select count(*), sum((h >> 64)::hugeint), sum((h & {_LOW_HALF}::uhugeint)::hugeint) "
+        f"from (select md5_number(concat_ws(chr(31), {texts})) as h from ({rows}))"
     ).fetchone()
     return " ".join(str(value or 0) for value in found or ())
 
