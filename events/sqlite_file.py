@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 FILE_NAME = "log.db"
 FORMAT = 1
 _APPLICATION_ID = 0x44454544  # "DEED"
-# Three typical trainings (about 2.6 kB) share a page of this size; in 4 kB each would have its own.
-_PAGE_BYTES = 8192
+# Five or six typical trainings (about 2.7 kB) share a page of this size; in 8 kB there is room for two.
+_PAGE_BYTES = 16384
 # How long to wait for what others hold for moments only: the first opening after a crash, the last closing.
 _MOMENT_SECONDS = 10.0
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)

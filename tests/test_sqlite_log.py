@@ -309,7 +309,7 @@ class TestDamage:
         log.append("registry", [NewRecord(os.urandom(5000)) for _ in range(50)])
         log.close()
         whole = (tmp_path / "log.db").read_bytes()
-        for size in (len(whole) - 8192, len(whole) // 2, 8192 * 3, 100):
+        for size in (len(whole) - 16384, len(whole) // 2, 16384 * 3, 100):
             (tmp_path / "log.db").write_bytes(whole[:size])
             with pytest.raises((LogDamaged, InvalidInput), match=r"log\.db"):  # noqa: PT012 - here or there
                 opened = SqliteLog(tmp_path)
