@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -147,7 +149,15 @@ class _Wanted:
 def _following(registry: Registry, wanted: _Wanted, places: dict[str, int]) -> Iterator[list[Event]]:
     """Yield what comes, batch by batch; the projection is opened only when there is something new."""
     log = registry.log
-    while True:
+    interrupted: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+        # Noted as well as raised: an interrupt that is raised inside a library's callback is lost there.
+        interrupted.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    while not interrupted:
         if all(log.end(topic) <= place + 1 for topic, place in places.items()):
             topic, place = next(iter(places.items()))
             log.read(topic, 0, place + 1, max_records=1, timeout_seconds=_POLL_SECONDS)
@@ -155,6 +165,7 @@ def _following(registry: Registry, wanted: _Wanted, places: dict[str, int]) -> I
         with registry.reading() as connection:
             news = wanted.next(connection, places)
         yield news
+    raise KeyboardInterrupt
 
 
 def _topics(topic: str) -> tuple[str, ...]:
