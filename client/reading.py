@@ -130,12 +130,7 @@ class Reader:
         """Return where the folded topics end."""
         from deedbook.projector.store import FOLDED_TOPICS
 
-        log = self._recorder.log()
-        return {
-            (topic, partition): log.end(topic, partition)
-            for topic in FOLDED_TOPICS
-            for partition in range(log.partitions(topic))
-        }
+        return self._recorder.log().ends(FOLDED_TOPICS)
 
     def _snapshot_at(self, ends: Mapping[tuple[str, int], int]) -> duckdb.DuckDBPyConnection:
         """Return the open snapshot, or another one that holds all up to these ends at least."""

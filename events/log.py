@@ -78,6 +78,9 @@ class Log(Protocol):
     def end(self, topic: str, partition: int = 0) -> int:
         """Return the position the next record will get."""
 
+    def ends(self, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+        """Return the position the next record will get, for each (topic, partition) of these topics."""
+
     def identity(self) -> str:
         """Return what tells this log from one recreated in its place."""
 

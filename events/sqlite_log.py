@@ -163,6 +163,10 @@ class SqliteLog:
         with self._using(self._current_handles().reader, None) as connection, translating(self._path):
             return _end(connection, topic)
 
+    def ends(self, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+        """Return the position the next record will get, for each (topic, 0) of these topics."""
+        return {(topic, 0): self.end(topic) for topic in topics}
+
     def identity(self) -> str:
         """Return the UUID this log was given when it was made."""
         return self._identity

@@ -75,8 +75,7 @@ def check(
 
 def check_log(log: Log, *, on_progress: Callable[[int, int], None] | None = None) -> list[Finding]:
     """Read every record of every topic: rows whole, bodies those that were sent, schemas known, ids as stated."""
-    parts = [(topic, part) for topic in facts.TOPICS for part in range(log.partitions(topic))]
-    ends = {where: log.end(*where) for where in parts}
+    ends = log.ends(facts.TOPICS)
     reading = _Reading(log, Codec(), sum(ends.values()), on_progress)
     for (topic, partition), end in ends.items():
         reading.read(topic, partition, end)
@@ -252,6 +251,10 @@ class _UpTo:
         """Return the earlier end."""
         return self._ends[topic, partition]
 
+    def ends(self, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+        """Return the earlier ends."""
+        return {where: end for where, end in self._ends.items() if where[0] in topics}
+
     def identity(self) -> str:
         """Return the log's identity."""
         return self._log.identity()
@@ -281,13 +284,13 @@ def check_projection(log: Log, projection: Projection) -> list[Finding]:
 
 
 def _compared(log: Log, store: Store, fresh_path: Path) -> list[Finding]:
-    parts = [(topic, part) for topic in FOLDED_TOPICS for part in range(log.partitions(topic))]
-    ends = {where: store.progress(*where).next_position for where in parts}
+    now = log.ends(FOLDED_TOPICS)
+    ends = {where: store.progress(*where).next_position for where in now}
     name = store.path.name
     _remove(fresh_path)
     for (topic, partition), end in ends.items():
-        if end > log.end(topic, partition):
-            sentence = f"the log ends at {log.end(topic, partition)}, but {name} was folded up to {end}"
+        if end > now[topic, partition]:
+            sentence = f"the log ends at {now[topic, partition]}, but {name} was folded up to {end}"
             return [Finding(Severity.ERROR, f"{topic}:{partition}", sentence)]
     fresh = Store(fresh_path, log_identity=log.identity())
     try:

@@ -77,9 +77,8 @@ class Projector:
         waits. ``on_progress`` is told how many records of how many are folded. Raises LogReplaced,
         LogDamaged, UnknownSchema, UnknownRules, ProjectionFenced, StorageFull.
         """
-        parts = [(topic, part) for topic in FOLDED_TOPICS for part in range(self._log.partitions(topic))]
-        goals = {where: self._log.end(*where) for where in parts}
-        starts = {where: self._progress_of(*where) for where in parts}
+        goals = self._log.ends(FOLDED_TOPICS)
+        starts = {where: self._progress_of(*where) for where in goals}
         for (topic, partition), end in goals.items():
             if starts[topic, partition].next_position > end:
                 raise LogReplaced(

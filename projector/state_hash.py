@@ -8,15 +8,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import duckdb
 
+# Positions count for what is decided, which is `registry`. Of the other topics only the content does: the same
+# records, spread over more partitions, are the same state.
+_PLACE = (
+    "case topic when 'registry' then partition end as partition, "
+    "case topic when 'registry' then position end as position"
+)
 # Left out: what depends on the order of reading (names' keys) or belongs to the file (meta).
-_NAMES_RESOLVED = {
+_WHAT_COUNTS = {
+    "progress": "select * from base.progress where topic = 'registry'",
+    # What was ignored elsewhere was sent before, and says at which position.
+    "event": (
+        f"select * replace (case when topic = 'registry' or decision <> 'ignored' then reason end as reason, {_PLACE}) "
+        "from base.event"
+    ),
+    "quarantine": (
+        "select * replace (map_from_entries(list_filter(map_entries(headers), "
+        f"lambda header: header.key <> 'ce_copiedfrom')) as headers, {_PLACE}) from base.quarantine"
+    ),
+    "chunk": "select training_id, producer, sequence from base.chunk",
+    "model_load": "select * exclude (partition, position) from base.model_load",
     "metric": (
         "select m.training_key, n.term as name, s.term as slice, m.value from base.metric m "
         "join base.term n on n.term_key = m.name_key join base.term s on s.term_key = m.slice_key"
     ),
     "step_metric": (
-        "select m.partition, m.chunk_position, n.term as name, s.term as slice, m.step, m.value, m.logged_at "
-        "from base.step_metric m "
+        "select c.training_id, c.producer, c.sequence, n.term as name, s.term as slice, m.step, m.value, m.logged_at "
+        "from base.step_metric m join base.chunk c on c.partition = m.partition and c.position = m.chunk_position "
         "join base.term n on n.term_key = m.name_key join base.term s on s.term_key = m.slice_key"
     ),
 }
@@ -38,7 +56,7 @@ def state_hash(connection: duckdb.DuckDBPyConnection) -> str:
 
 def table_hash(connection: duckdb.DuckDBPyConnection, table: str) -> str:
     """Return the number of a table's rows and the sum of their MD5s: equal for equal rows in any order."""
-    rows = _NAMES_RESOLVED.get(table, f"select * from base.{table}")
+    rows = _WHAT_COUNTS.get(table, f"select * from base.{table}")
     columns = [name for name, *_ in connection.execute(f"describe {rows}").fetchall()]
     # A null and an empty text differ; the separator cannot come from a number or an id.
     texts = ", ".join(f"coalesce({name}::varchar, chr(1))" for name in columns)
