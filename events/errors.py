@@ -53,6 +53,14 @@ class StorageFull(DeedbookError):
     """The disk is full; what was asked for was not done, and nothing is half-written."""
 
 
+class StorageUnavailable(DeedbookError):
+    """The artifact store could not be reached, or did not answer before the deadline; try again."""
+
+
+class AccessRefused(DeedbookError):
+    """The credentials are missing, wrong or expired, or do not allow what was asked for."""
+
+
 class ArtifactDamaged(DeedbookError):
     """An artifact's bytes do not have the digest it was stored under."""
 
