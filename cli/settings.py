@@ -5,9 +5,10 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from deedbook.cli.plain_text import plain
+from deedbook.client.place import Place, Surroundings, place_of
 from deedbook.events.errors import InvalidInput
 
 DEFAULT_URL = "sqlite:///./.deedbook"
@@ -26,6 +27,7 @@ class Settings:
     actor: str = ""
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     debug: bool = False
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
     @staticmethod
     def read(environment: Mapping[str, str]) -> Settings:
@@ -35,7 +37,12 @@ class Settings:
             actor=environment.get("DEEDBOOK_ACTOR") or _person(),
             timeout_seconds=_timeout(environment.get("DEEDBOOK_TIMEOUT_SECONDS") or ""),
             debug=environment.get("DEEDBOOK_DEBUG", "") not in {"", "0"},
+            surroundings=Surroundings.read(environment),
         )
+
+    def place(self) -> Place:
+        """Return where the registry is; raises InvalidInput for a URL that names none."""
+        return place_of(self.url, self.surroundings)
 
     def given(self, *, url: str | None, actor: str | None) -> Settings:
         """Return the settings with what the command line says instead."""

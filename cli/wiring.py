@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deedbook.cli.settings import Settings
@@ -14,8 +13,9 @@ from deedbook.events.errors import DeedbookError, MissingExtra
 if TYPE_CHECKING:
     import duckdb
 
-    from deedbook.artifacts.store import ArtifactStore
+    from deedbook.client.place import Place
     from deedbook.client.recording import Envelope, Recorder
+    from deedbook.consumers.announcer import Announcer
     from deedbook.consumers.sandbox import Sandbox
     from deedbook.consumers.validation import Validator
     from deedbook.events.log import Log
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """An embedded registry, opened: its log, what is folded from it, and the artifacts it points at."""
+    """A registry, opened: its log, and what this machine folds from it."""
 
-    folder: Path
+    place: Place
     settings: Settings
     recorder: Recorder
     log: Log
     projection: Projection
-    artifacts: ArtifactStore
+    announcer: Announcer
 
     def envelope(self) -> Envelope:
         """Return what a new fact carries: an id of its own, the time, who says so."""
@@ -66,9 +66,7 @@ def opened(settings: Settings, *, create: bool = False) -> Iterator[Registry]:
 
     Raises NotFound where there is none, unless `create`; InvalidInput, LogUnavailable, LogDamaged, MissingExtra.
     """
-    from deedbook.artifacts.store import LocalArtifactStore
     from deedbook.client.recording import Recorder
-    from deedbook.client.urls import folder_of
     from deedbook.events.names import normalise
 
     try:
@@ -77,14 +75,15 @@ def opened(settings: Settings, *, create: bool = False) -> Iterator[Registry]:
     except ModuleNotFoundError as error:
         raise missing(error, "server") from error
 
-    folder = folder_of(settings.url)
-    recorder = Recorder(folder, actor=normalise(settings.actor))
+    place = settings.place()
+    recorder = Recorder(place, actor=normalise(settings.actor))
     try:
         log = recorder.log(create=create)
-        projection = Projection(folder, log, recorder.codec, timeout_seconds=settings.timeout_seconds)
+        place.folder.mkdir(parents=True, exist_ok=True)
+        projection = Projection(place.folder, log, recorder.codec, timeout_seconds=settings.timeout_seconds)
         announcer = Announcer(log, recorder.codec, clock=recorder.clock)
         projection.after_fold.append(lambda connection: _unheard(announcer.announce(connection)))
-        yield Registry(folder, settings, recorder, log, projection, LocalArtifactStore(folder / "artifacts"))
+        yield Registry(place, settings, recorder, log, projection, announcer)
     finally:
         recorder.close()
 
@@ -100,7 +99,7 @@ def judging(registry: Registry) -> Iterator[tuple[Validator, Sandbox]]:
 
     with Sandbox() as sandbox:
         recorder = registry.recorder
-        yield Validator(registry.artifacts, sandbox, recorder.actor, recorder.clock), sandbox
+        yield Validator(recorder.artifacts, sandbox, recorder.actor, recorder.clock), sandbox
 
 
 def missing(error: ModuleNotFoundError, extra: str) -> MissingExtra:

@@ -123,7 +123,9 @@ class Reader:
             check_can_read()
             from deedbook.projector.projection import Projection
 
-            self._projection = Projection(self._recorder.folder, self._recorder.log(), self._recorder.codec)
+            self._projection = Projection(
+                self._recorder.place.folder, self._recorder.log(), self._recorder.codec
+            )
         return self._projection
 
     def _ends(self) -> Mapping[tuple[str, int], int]:

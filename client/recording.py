@@ -15,12 +15,12 @@ from deedbook.events.errors import InvalidInput
 from deedbook.events.facts import REGISTRY, MetricPoint, MetricsLogged, TrainingLogged
 from deedbook.events.ids import new_id
 from deedbook.events.shape import MAX_ITEMS, problem_of
-from deedbook.events.sqlite_log import SqliteLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
+    from deedbook.artifacts.store import ArtifactStore
+    from deedbook.client.place import Place
     from deedbook.events.facts import Fact
     from deedbook.events.log import Log, NewRecord
 
@@ -36,17 +36,18 @@ class Envelope(TypedDict):
 
 
 class Recorder:
-    """Appends one person's facts to the log in a folder, and makes the log at the first.
+    """Appends one person's facts to a registry's log, and makes the log at the first where it is in a folder.
 
     ``clock`` tells the time in microseconds since 1970. Safe to use from several threads.
     """
 
-    def __init__(self, folder: Path, *, actor: str, clock: Callable[[], int] = now_micros) -> None:
-        self.folder = folder
+    def __init__(self, place: Place, *, actor: str, clock: Callable[[], int] = now_micros) -> None:
+        self.place = place
         self.actor = actor
         self.clock = clock
         self.codec = Codec()
-        self._log: SqliteLog | None = None
+        self._log: Log | None = None
+        self._artifacts: ArtifactStore | None = None
         self._begun = False
         self._opening = threading.Lock()
         # Names of metrics that were found well-formed: a program logs the same ones again and again.
@@ -60,8 +61,16 @@ class Recorder:
         """Return the log; without ``create`` raises NotFound where there is none."""
         with self._opening:
             if self._log is None:
-                self._log = SqliteLog(self.folder, create=create, clock=self.clock)
+                self._log = self.place.log(create=create, clock=self.clock)
             return self._log
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """The store of the models and request sets; raises InvalidInput where none is named."""
+        with self._opening:
+            if self._artifacts is None:
+                self._artifacts = self.place.artifacts()
+            return self._artifacts
 
     def _log_to_append_to(self) -> Log:
         """Return the log, made where there is none; what comes first on a log is what explains it."""

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from deedbook.artifacts.store import ArtifactStore
     from deedbook.client.recording import Recorder
     from deedbook.events.log import NewRecord
 
@@ -67,9 +66,6 @@ def training_record(
     model: str,
     metrics: Metrics = (),
     parameters: Mapping[str, object] | None = None,
-    artifact: ArtifactGiven | None = None,
-    artifact_format: str | None = None,
-    store: ArtifactStore | None = None,
     training_id: str | UUID | None = None,
     model_type: str = "",
     framework: str = "",
@@ -83,14 +79,13 @@ def training_record(
     tags: Mapping[str, str] | None = None,
     now: int = 0,
 ) -> Training:
-    """Return the record of a training; raises InvalidInput, NotFound (no such file), StorageFull.
+    """Return the record of a training; raises InvalidInput.
 
-    ``artifact``: a file goes into the ``store``, once the rest is found to be what it should.
     ``now``: microseconds, for what has no time of creation.
     """
     finished = 0 if finished_at is None else micros_of(finished_at, "finished_at")
     created = 0 if created_at is None else micros_of(created_at, "created_at")
-    training = Training(
+    return Training(
         training_id=new_id() if training_id is None else id_of(training_id),
         model=name_of(model, "the model"),
         model_type=name_of(model_type, "model_type"),
@@ -106,19 +101,10 @@ def training_record(
         finished_at=finished,
         tags=tags_of(tags or {}),
     )
-    return training if artifact is None else with_artifact(training, artifact, artifact_format, store)
-
-
-def with_artifact(
-    training: Training, artifact: ArtifactGiven, artifact_format: str | None, store: ArtifactStore | None
-) -> Training:
-    """Return the training with what its record says of an artifact; a file is put into the store."""
-    return replace(training, artifact=_stored(artifact, artifact_format, store))
 
 
 def prepared_training(
     recorder: Recorder,
-    store: ArtifactStore,
     training: Training,
     artifact: ArtifactGiven | None = None,
     artifact_format: str | None = None,
@@ -130,11 +116,11 @@ def prepared_training(
     if isinstance(artifact, Path | str):
         recorder.prepared(TrainingLogged(**recorder.envelope(), training=training))
     if artifact is not None:
-        training = with_artifact(training, artifact, artifact_format, store)
+        training = replace(training, artifact=_stored(recorder, artifact, artifact_format))
     return recorder.prepared(TrainingLogged(**recorder.envelope(), training=training))
 
 
-def _stored(artifact: ArtifactGiven, format_: str | None, store: ArtifactStore | None) -> Artifact:
+def _stored(recorder: Recorder, artifact: ArtifactGiven, format_: str | None) -> Artifact:
     """Return what the record says of an artifact, storing a file under the format its bytes have."""
     match artifact:
         case Artifact():
@@ -153,9 +139,7 @@ def _stored(artifact: ArtifactGiven, format_: str | None, store: ArtifactStore |
             f"the format of {shown(str(path))} is not known by its bytes: say artifact_format='joblib', for example"
         )
     check_format(head, declared)
-    if store is None:
-        raise InvalidInput("there is no store to put the artifact into")
-    stored = store.put(path)
+    stored = recorder.artifacts.put(path)
     return Artifact(uri=stored.uri, sha256=stored.sha256, size_bytes=stored.size_bytes, format=declared)
 
 
@@ -170,16 +154,14 @@ def _head(path: Path) -> bytes:
         raise InvalidInput(f"the file {shown(str(path))} cannot be read: {reason}") from None
 
 
-def log_in_batches(
-    recorder: Recorder, store: ArtifactStore, trainings: Iterable[Mapping[str, Any] | Training]
-) -> list[str]:
+def log_in_batches(recorder: Recorder, trainings: Iterable[Mapping[str, Any] | Training]) -> list[str]:
     """Append many trainings, each batch whole or not at all, and return their ids."""
     ids: list[str] = []
     batch: list[tuple[str, NewRecord]] = []
     size = 0
     for number, given in enumerate(trainings, start=1):
         try:
-            training_id, record = _prepared(recorder, store, given)
+            training_id, record = _prepared(recorder, given)
         except InvalidInput as error:
             raise InvalidInput(f"training {number}: {error} (the first {len(ids)} are logged)") from error
         batch.append((training_id, record))
@@ -190,10 +172,10 @@ def log_in_batches(
     return ids + _append(recorder, batch)
 
 
-def _prepared(recorder: Recorder, store: ArtifactStore, given: object) -> tuple[str, NewRecord]:
+def _prepared(recorder: Recorder, given: object) -> tuple[str, NewRecord]:
     """Return the id and the record of what was given."""
     if isinstance(given, Training):
-        return given.training_id, prepared_training(recorder, store, given)
+        return given.training_id, prepared_training(recorder, given)
     if not isinstance(given, Mapping):
         raise InvalidInput(f"it is {shown(given)}: give a mapping, or a Training")
     unknown = [key for key in given if key not in _KEYS]
@@ -204,7 +186,7 @@ def _prepared(recorder: Recorder, store: ArtifactStore, given: object) -> tuple[
     values = dict(given)
     artifact, artifact_format = values.pop("artifact", None), values.pop("artifact_format", None)
     training = training_record(**values, now=recorder.clock())
-    return training.training_id, prepared_training(recorder, store, training, artifact, artifact_format)
+    return training.training_id, prepared_training(recorder, training, artifact, artifact_format)
 
 
 def _append(recorder: Recorder, batch: list[tuple[str, NewRecord]]) -> list[str]:

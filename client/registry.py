@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deedbook.artifacts.store import LocalArtifactStore
 from deedbook.client.git import RecentCommit, head_commit
+from deedbook.client.place import Place, Surroundings, place_of
 from deedbook.client.reading import Reader
 from deedbook.client.recording import Recorder
 from deedbook.client.records import log_in_batches, prepared_training, training_record
 from deedbook.client.requests import Requests
 from deedbook.client.training import TrainingRun
-from deedbook.client.urls import folder_of
 from deedbook.client.values import id_of, name_of, zoned
 from deedbook.events.errors import NotFound
 from deedbook.events.facts import REGISTRY, Training
@@ -52,7 +51,7 @@ class Settings:
     """Where the registry is, and who speaks to it."""
 
     url: str
-    folder: Path
+    place: Place
     actor: str
 
 
@@ -63,7 +62,7 @@ def read_settings(url: str | None = None, actor: str | None = None) -> Settings:
     """
     chosen = url or os.environ.get("DEEDBOOK_URL") or DEFAULT_URL
     who = actor or os.environ.get("DEEDBOOK_ACTOR") or _person()
-    return Settings(chosen, folder_of(chosen), name_of(who, "the actor"))
+    return Settings(chosen, place_of(chosen, Surroundings.read(os.environ)), name_of(who, "the actor"))
 
 
 def connect(url: str | None = None, *, actor: str | None = None) -> Registry:
@@ -94,9 +93,9 @@ class Registry:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._recorder = Recorder(settings.folder, actor=settings.actor)
+        self._recorder = Recorder(settings.place, actor=settings.actor)
         self._reader = Reader(self._recorder)
-        self._requests = Requests(self._recorder, self._reader, self.artifacts)
+        self._requests = Requests(self._recorder, self._reader)
         self._commit = RecentCommit()
 
     def __enter__(self) -> Self:
@@ -118,7 +117,7 @@ class Registry:
     @property
     def artifacts(self) -> ArtifactStore:
         """The store that holds this registry's models and request sets."""
-        return LocalArtifactStore(self.settings.folder / "artifacts")
+        return self._recorder.artifacts
 
     # --- logging ---------------------------------------------------------------------------------
 
@@ -149,7 +148,7 @@ class Registry:
             data_fingerprint=data_fingerprint,
             created_at=created_at,
         )
-        return TrainingRun(self._recorder, self.artifacts, draft)
+        return TrainingRun(self._recorder, draft)
 
     def log_training(
         self,
@@ -193,7 +192,7 @@ class Registry:
             tags=tags or {},
             now=self._recorder.clock(),
         )
-        prepared = prepared_training(self._recorder, self.artifacts, record, artifact, artifact_format)
+        prepared = prepared_training(self._recorder, record, artifact, artifact_format)
         self._recorder.append_records(REGISTRY, [prepared])
         return record.training_id
 
@@ -203,7 +202,7 @@ class Registry:
         Each is a mapping of what `log_training` takes (no ``git_sha`` is looked up), or a Training. One with
         its own ``training_id`` can be imported again. InvalidInput says how many were logged before.
         """
-        return log_in_batches(self._recorder, self.artifacts, trainings)
+        return log_in_batches(self._recorder, trainings)
 
     # --- asking for something to be done -----------------------------------------------------------
 

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from deedbook.artifacts.store import ArtifactStore
     from deedbook.client.reading import Answer, Reader
     from deedbook.client.recording import Recorder
     from deedbook.projector.queries import Deployment, LiveRelease, Standing
@@ -47,10 +46,9 @@ Place = tuple[str, str, str]
 class Requests:
     """What one person asks of a registry."""
 
-    def __init__(self, recorder: Recorder, reader: Reader, store: ArtifactStore) -> None:
+    def __init__(self, recorder: Recorder, reader: Reader) -> None:
         self._recorder = recorder
         self._reader = reader
-        self._store = store
 
     def _decided(
         self, fact: Fact, then: Callable[[duckdb.DuckDBPyConnection, Answer], T], *, first: bool = False
@@ -132,7 +130,7 @@ class Requests:
             requests_id=new_id(), model=model, parameters=parameters_of(parameters), count=len(kept)
         )
         self._recorder.prepared(RequestsPublished(**self._recorder.envelope(), requests=draft))
-        stored = self._store.put(data)
+        stored = self._recorder.artifacts.put(data)
         artifact = Artifact(
             uri=stored.uri, sha256=stored.sha256, size_bytes=stored.size_bytes, format="requests"
         )

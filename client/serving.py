@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deedbook.artifacts.formats import SAFE_FORMATS, load_model
-from deedbook.artifacts.store import LocalArtifactStore
 from deedbook.client.git import head_commit
 from deedbook.client.local_copies import LocalCopies
 from deedbook.client.reading import Reader
@@ -60,7 +59,7 @@ class Host:
         self.environment = name_of(environment, "the environment")
         self.release = name_of(release or _own_release(), "the release")
         self.instance = name_of(instance or f"{socket.gethostname()}:{os.getpid()}", "the instance")
-        self._recorder = Recorder(self._settings.folder, actor=self._settings.actor)
+        self._recorder = Recorder(self._settings.place, actor=self._settings.actor)
         self._reader = Reader(self._recorder)
         self._copies = LocalCopies(_cache_folder())
         self._deployment: Deployment | None = None
@@ -128,7 +127,7 @@ class Host:
 
     def _key(self) -> str:
         """Return what tells this registry's copies from another's: where it is, however that is written."""
-        return self._settings.folder.as_uri()
+        return self._settings.place.key()
 
     def _bound(self, model: str) -> BoundModel:
         for bound in self.deployment.models:
@@ -145,7 +144,7 @@ class Host:
         copied = self._copies.artifact(bound.artifact_sha256)
         if copied is not None:
             return copied
-        data = LocalArtifactStore(self._settings.folder / "artifacts").fetch(bound.artifact_sha256)
+        data = self._recorder.artifacts.fetch(bound.artifact_sha256)
         try:
             self._copies.keep_artifact(data)
         except DeedbookError as error:

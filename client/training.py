@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from deedbook.artifacts.store import ArtifactStore
     from deedbook.client.recording import Recorder
 
 # A chunk of step-wise values is appended when it has so many, or is so old: a run that dies loses no more.
@@ -56,9 +55,8 @@ class TrainingRun:
     come. Where the block raises, the run is recorded as failed and no training comes of it.
     """
 
-    def __init__(self, recorder: Recorder, artifacts: ArtifactStore, draft: Training) -> None:
+    def __init__(self, recorder: Recorder, draft: Training) -> None:
         self._recorder = recorder
-        self._artifacts = artifacts
         self._draft = draft
         self._producer = new_id()
         self._sequence = 0
@@ -175,7 +173,7 @@ class TrainingRun:
 
         self._check_running()
         saved = save_model(model, format)
-        stored = self._artifacts.put(saved.data)
+        stored = self._recorder.artifacts.put(saved.data)
         artifact = Artifact(
             uri=stored.uri, sha256=stored.sha256, size_bytes=stored.size_bytes, format=saved.format
         )

@@ -10,7 +10,7 @@ from deedbook.events.sqlite_log import SqliteLog
 
 def facts_on(registry: Registry, topic: str = REGISTRY) -> list[Any]:
     """Every fact of a topic but the schemas, as it is on the log."""
-    log = SqliteLog(registry.settings.folder)
+    log = SqliteLog(registry.settings.place.folder)
     records = log.read(topic, 0, 0)
     log.close()
     decoded = [Codec().decode(record) for record in records]

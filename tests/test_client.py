@@ -101,7 +101,7 @@ def test_connecting_reads_the_environment_once(tmp_path: Path, monkeypatch: pyte
 
     assert ["one"] == [path.name for path in tmp_path.iterdir()]
     assert ["nightly job"] == [fact.actor for fact in facts_on(registry)]
-    assert tmp_path / "three" == deedbook.connect(f"sqlite:///{tmp_path}/three").settings.folder
+    assert tmp_path / "three" == deedbook.connect(f"sqlite:///{tmp_path}/three").settings.place.folder
 
 
 def test_a_registry_without_url_is_in_the_working_directory(
@@ -127,13 +127,13 @@ def test_only_logging_makes_a_registry(registry: Registry) -> None:
         with pytest.raises(NotFound, match="no log in"):
             ask()
 
-    assert not registry.settings.folder.exists()
+    assert not registry.settings.place.folder.exists()
 
 
 def test_a_new_log_explains_itself(registry: Registry) -> None:
     """The schemas it is written with come first, and publishing them again changes nothing."""
     registry.log_training("m")
-    publish_schemas(SqliteLog(registry.settings.folder), Codec())
+    publish_schemas(SqliteLog(registry.settings.place.folder), Codec())
 
     shipped = sum(len(versions) for versions in released_schemas().values())
     assert ((shipped,),) == registry.sql("select count(*) from schemas").rows
@@ -311,7 +311,7 @@ def test_a_request_that_is_not_well_formed_is_not_even_appended(
 
     assert "\n" not in str(refused.value)
     assert 1 == len(facts_on(registry))
-    assert not (registry.settings.folder / "artifacts").exists()
+    assert not (registry.settings.place.folder / "artifacts").exists()
 
 
 def test_a_rejected_request_stays_on_the_record(registry: Registry) -> None:

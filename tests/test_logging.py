@@ -229,7 +229,7 @@ def test_a_file_is_not_stored_for_a_training_that_is_refused(registry: Registry,
         registry.log_training("a\nb", artifact=file)
     with pytest.raises(InvalidInput, match="not printable"):
         registry.log_trainings([{"model": "m", "tags": {"a\nb": ""}, "artifact": str(file)}])
-    assert not registry.settings.folder.exists()
+    assert not registry.settings.place.folder.exists()
 
 
 def test_an_artifact_that_was_stored_before_is_recorded_as_it_is(registry: Registry) -> None:

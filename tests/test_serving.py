@@ -89,7 +89,7 @@ def test_the_release_comes_from_the_environment_or_from_git(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is given counts first, then DEEDBOOK_RELEASE, then the commit that is checked out."""
-    assert not registry.settings.folder.exists()
+    assert not registry.settings.place.folder.exists()
     checkout = tmp_path / "checkout"
     subprocess.run(["git", "init", "-q", checkout], check=True)
     commit = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"]
@@ -147,7 +147,7 @@ def damage(folder: Path) -> None:
 def test_a_damaged_artifact_is_not_loaded(registry: Registry) -> None:
     """And nobody reports that it was."""
     registry.request_deployment("pricing", "A", {"home-price": trained(registry, 1.0)})
-    damage(registry.settings.folder)
+    damage(registry.settings.place.folder)
 
     with pytest.raises(ArtifactDamaged):
         Host("pricing", "A").load("home-price")
@@ -161,7 +161,7 @@ def test_a_host_boots_from_its_copy_when_the_registry_is_away(registry: Registry
     first.load("home-price")
     registry.close()
     first.close()
-    shutil.move(registry.settings.folder, registry.settings.folder.with_name("away"))
+    shutil.move(registry.settings.place.folder, registry.settings.place.folder.with_name("away"))
 
     again = Host("pricing", "A")
     with (
@@ -171,7 +171,7 @@ def test_a_host_boots_from_its_copy_when_the_registry_is_away(registry: Registry
         model = again.load("home-price")
     assert 1.0 == slope_of(model)
     assert first.deployment == again.deployment
-    assert not registry.settings.folder.exists()
+    assert not registry.settings.place.folder.exists()
 
 
 def test_a_host_without_a_copy_says_what_keeps_it_from_booting(registry: Registry) -> None:
@@ -181,7 +181,7 @@ def test_a_host_without_a_copy_says_what_keeps_it_from_booting(registry: Registr
     registry.request_deployment("pricing", "A", {"home-price": trained(registry, 1.0)})
     Host("pricing", "A").load("home-price")
     registry.close()
-    shutil.move(registry.settings.folder, registry.settings.folder.with_name("away"))
+    shutil.move(registry.settings.place.folder, registry.settings.place.folder.with_name("away"))
 
     for other in (Host("pricing", "B"), Host("pricing", "A", "staging"), Host("other", "A")):
         with pytest.raises(NotFound, match="no log in"):
@@ -205,7 +205,7 @@ def test_a_broken_copy_counts_as_none(registry: Registry, text: str) -> None:
     assert json.loads(whole) == json.loads(copy.read_text(encoding="utf-8"))
     copy.write_text(text, encoding="utf-8")
     registry.close()
-    shutil.move(registry.settings.folder, registry.settings.folder.with_name("away"))
+    shutil.move(registry.settings.place.folder, registry.settings.place.folder.with_name("away"))
     with pytest.raises(NotFound, match="no log in"):
         Host("pricing", "A").load("home-price")
 
@@ -221,7 +221,7 @@ def test_a_copy_of_another_deployment_is_not_taken_for_this_one(registry: Regist
     (copy_b,) = set(folder.iterdir()) - {copy_a}
     shutil.copy(copy_a, copy_b)
     registry.close()
-    shutil.move(registry.settings.folder, registry.settings.folder.with_name("away"))
+    shutil.move(registry.settings.place.folder, registry.settings.place.folder.with_name("away"))
 
     with pytest.raises(NotFound, match="no log in"):
         Host("pricing", "B").load("home-price")
@@ -290,4 +290,4 @@ def test_a_host_that_is_not_well_formed_is_refused(registry: Registry, given: di
     with pytest.raises(InvalidInput):
         Host(**{"release": "A", **given}).load("home-price")
 
-    assert not registry.settings.folder.exists()
+    assert not registry.settings.place.folder.exists()

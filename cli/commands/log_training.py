@@ -109,10 +109,10 @@ def _logged(registry: Registry, trainings: Sequence[Training], artifact: Path | 
     records = []
     for training in trainings:
         if artifact is None:
-            records.append(prepared_training(registry.recorder, registry.artifacts, training))
+            records.append(prepared_training(registry.recorder, training))
         else:
             bare, kind = replace(training, artifact=Artifact()), training.artifact.format or None
-            records.append(prepared_training(registry.recorder, registry.artifacts, bare, artifact, kind))
+            records.append(prepared_training(registry.recorder, bare, artifact, kind))
     decided = decided_on(registry, records)
     with registry.reading() as connection:
         rows = connection.execute(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from deedbook.cli.documents import print_document
@@ -12,12 +14,30 @@ from deedbook.cli.tables import Column, print_fields, print_table, say
 from deedbook.cli.wiring import Registry, opened
 
 
-def init(ctx: typer.Context) -> None:
+def init(
+    ctx: typer.Context,
+    partitions: Annotated[
+        int,
+        typer.Option(
+            help="On Kafka: into how many partitions new topics are divided; registry always has one.",
+            metavar="NUMBER",
+            min=1,
+            max=1_000,
+        ),
+    ] = 6,
+) -> None:
     """Make a registry, unless there is one already."""
-    with opened(settings_of(ctx), create=True) as registry:
+    settings = settings_of(ctx)
+    settings.place().make(partitions=partitions)
+    with opened(settings) as registry:
         _publish_schemas(registry)
         with registry.reading():
-            say(f"The registry is in {registry.folder}.")
+            if registry.place.kafka is None:
+                say(f"The registry is in {registry.place.folder}.")
+            else:
+                say(
+                    f"The registry is at {registry.place.url}; this machine folds it in {registry.place.folder}."
+                )
     say("Log the first training with: deedbook log-training FILE")
 
 

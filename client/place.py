@@ -1,0 +1,113 @@
+"""Where a registry is, and how what it is made of is opened there: its log, what is folded here, its artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deedbook.artifacts.store import LocalArtifactStore, store_at
+from deedbook.client.urls import folder_of
+from deedbook.events.errors import InvalidInput
+from deedbook.events.sqlite_log import SqliteLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from deedbook.artifacts.store import ArtifactStore
+    from deedbook.events.kafka_settings import KafkaSettings
+    from deedbook.events.log import Log
+
+KAFKA_SCHEME = "kafka"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the environment says beside a URL; an empty text where it says nothing.
+
+    `folder`: where this machine folds a log that is on Kafka. `artifacts`: where artifacts are kept. `kafka_config`:
+    a properties file with librdkafka's settings. `state`: where programs keep their state here.
+    """
+
+    folder: str = ""
+    artifacts: str = ""
+    kafka_config: str = ""
+    state: str = ""
+
+    @staticmethod
+    def read(environment: Mapping[str, str]) -> Surroundings:
+        """Return what an environment says."""
+        # The XDG specification: a path that is not absolute does not count.
+        shared = environment.get("XDG_STATE_HOME", "")
+        return Surroundings(
+            folder=environment.get("DEEDBOOK_FOLDER", ""),
+            artifacts=environment.get("DEEDBOOK_ARTIFACTS", ""),
+            kafka_config=environment.get("DEEDBOOK_KAFKA_CONFIG", ""),
+            state=shared if shared.startswith("/") else "",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A registry's place: `folder` holds what is folded here and, without `kafka`, the log itself."""
+
+    url: str
+    folder: Path
+    artifacts_at: str = ""
+    kafka: KafkaSettings | None = None
+
+    def log(self, *, create: bool, clock: Callable[[], int]) -> Log:
+        """Open the log; a folder's is made where there is none and `create` says so, Kafka's by `make` alone.
+
+        Raises NotFound, and what opening raises: LogUnavailable, LogDamaged, InvalidInput, MissingExtra.
+        """
+        if self.kafka is None:
+            return SqliteLog(self.folder, create=create, clock=clock)
+        from deedbook.events.kafka_log import KafkaLog
+
+        return KafkaLog(self.kafka)
+
+    def make(self, *, partitions: int) -> None:
+        """Make what a registry needs before it is first used; what is there already stays as it is."""
+        if self.kafka is None:
+            SqliteLog.create(self.folder).close()
+        else:
+            from deedbook.events.kafka_topics import create_topics
+
+            create_topics(self.kafka, partitions=partitions)
+
+    def artifacts(self) -> ArtifactStore:
+        """Return the store of the models and request sets; InvalidInput where none is named for a log on Kafka."""
+        if self.artifacts_at:
+            return store_at(self.artifacts_at)
+        if self.kafka is not None:
+            raise InvalidInput(
+                f"where the artifacts of {self.url} are is not known: set DEEDBOOK_ARTIFACTS to s3://bucket/prefix, "
+                "or to a folder that all machines share"
+            )
+        return LocalArtifactStore(self.folder / "artifacts")
+
+    def key(self) -> str:
+        """Return what tells this registry from another, however its URL is written."""
+        return self.folder.as_uri() if self.kafka is None else self.url
+
+
+def place_of(url: str, surroundings: Surroundings) -> Place:
+    """Return the place that a URL names, without opening anything; raises InvalidInput where it names none."""
+    if url.partition("://")[0].lower() != KAFKA_SCHEME:
+        return Place(url, folder_of(url), surroundings.artifacts)
+    from deedbook.events.kafka_settings import kafka_settings
+
+    config = Path(surroundings.kafka_config) if surroundings.kafka_config else None
+    settings = kafka_settings(url, config)
+    written = f"kafka://{settings.servers}/{settings.prefix}".removesuffix("/")
+    return Place(written, _folder_for(written, surroundings), surroundings.artifacts, settings)
+
+
+def _folder_for(url: str, surroundings: Surroundings) -> Path:
+    """Return where this machine folds a log that is elsewhere: one folder for each URL."""
+    if surroundings.folder:
+        return Path(surroundings.folder).absolute()
+    state = Path(surroundings.state) if surroundings.state else Path.home() / ".local" / "state"
+    return state / "deedbook" / f"kafka-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
