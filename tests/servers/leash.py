@@ -1,0 +1,101 @@
+"""Server processes on a leash: they end with the process that owns them, however that one ends."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+WAIT_SECONDS = 10.0
+
+
+def held(lock_path: Path) -> IO[str]:
+    """The lock file, locked by this process until it closes the file or ends: by `kill -9`, too.
+
+    Record locks belong to a process: no child inherits one, as it would with `flock`.
+    """
+    lock = lock_path.open("w")
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+    return lock
+
+
+class Leash:
+    """A process group of servers that is killed when the process holding `lock_path` ends.
+
+    The folder, if one is given, goes as well: it is what the servers leave behind.
+    """
+
+    def __init__(self, lock_path: Path, folder: Path | None = None) -> None:
+        command = [sys.executable, "-P", str(Path(__file__)), str(lock_path), str(folder or "")]
+        self._guard = subprocess.Popen(
+            command, process_group=0, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+
+    def start(
+        self, command: Sequence[str | Path], log_path: Path, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """A server in the group; what it prints is appended to a file."""
+        with log_path.open("ab") as log:
+            return subprocess.Popen(
+                [str(part) for part in command],
+                process_group=self._guard.pid,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+            )
+
+    def close(self) -> None:
+        """Kill whatever still runs in the group, and the guard itself; the folder is the caller's then."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._guard.pid, signal.SIGKILL)
+        self._guard.wait()
+
+
+@contextlib.contextmanager
+def own_leash(folder: Path) -> Iterator[Leash]:
+    """A leash that this process holds, with a lock file in `folder`; the folder itself stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder / "owner.lock"):
+        leash = Leash(folder / "owner.lock")
+        try:
+            yield leash
+        finally:
+            leash.close()
+
+
+def stop(process: subprocess.Popen[bytes], wait_seconds: float = WAIT_SECONDS) -> None:
+    """End a server in order, or by force where it takes too long."""
+    process.terminate()
+    try:
+        process.wait(wait_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _guard(lock_path: Path, folder: Path | None) -> None:
+    """Wait for the owner's end; then kill the group this process leads, and remove the folder."""
+    group = os.getpid()
+    with contextlib.suppress(FileNotFoundError), lock_path.open("r+") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+    if os.fork() > 0:
+        signal.pause()  # killed with the group, so that its number stays taken until then
+    os.setpgid(0, 0)
+    ends_at = time.monotonic() + WAIT_SECONDS
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < ends_at:
+            os.killpg(group, signal.SIGKILL)
+            time.sleep(0.05)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    _guard(Path(sys.argv[1]), Path(sys.argv[2]) if sys.argv[2] else None)

@@ -1,0 +1,40 @@
+"""Free ports on the loopback address."""
+
+import random
+import socket
+
+HOST = "127.0.0.1"
+# Below the ranges from which Linux and macOS take the ports of outgoing connections: what is free now isn't
+# taken by somebody's connection before the server listens.
+LOWEST, HIGHEST = 20_000, 32_000
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def is_open(port: int) -> bool:
+    """Whether somebody listens on the port."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def free_ports(count: int, *, beside: int = 0) -> list[int]:
+    """So many different free ports; with `beside`, the port that far above each is free as well."""
+    found: list[int] = []
+    candidates = list(range(LOWEST, HIGHEST + 1 - beside))
+    random.shuffle(candidates)
+    for port in candidates:
+        if is_free(port) and is_free(port + beside):
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError(f"There are no {count} free ports between {LOWEST} and {HIGHEST}.")
