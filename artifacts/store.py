@@ -11,17 +11,20 @@ import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeAlias
 
 from deedbook.events.errors import ArtifactDamaged, InvalidInput, NotFound, StorageFull
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from io import BufferedReader
+
+# What `put` tells while it works: bytes done, and bytes in all. It is called by the thread that called `put`.
+Progress: TypeAlias = "Callable[[int, int], None]"
 
 _CHUNK_BYTES = 1 << 20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_LOCAL_SCHEME = "artifact:sha256:"
+LOCAL_SCHEME = "artifact:sha256:"
 # EFBIG is a file size limit (ulimit -f): for the caller the same as a full disk.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # File systems without hard links answer one of these.
@@ -43,10 +46,11 @@ class Stored:
 class ArtifactStore(Protocol):
     """A content-addressed store: what was put under a digest is what comes back, or an error."""
 
-    def put(self, source: Path | bytes) -> Stored:
+    def put(self, source: Path | bytes, *, on_progress: Progress | None = None) -> Stored:
         """Keep the bytes; putting the same bytes twice is harmless, and never overwrites.
 
-        Raises StorageFull (nothing half-written), NotFound (no such source file).
+        `on_progress` is told bytes done and bytes in all, ending with all of them. Raises StorageFull
+        (nothing half-written), NotFound (no such source file), ArtifactDamaged (other bytes are there).
         """
 
     def fetch(self, sha256: str, *, max_bytes: int | None = None) -> bytes:
@@ -88,20 +92,27 @@ class LocalArtifactStore:
         self._folder = folder
         self._incoming = folder / "incoming"
 
-    def put(self, source: Path | bytes) -> Stored:
+    def put(self, source: Path | bytes, *, on_progress: Progress | None = None) -> Stored:
         """Keep the bytes: write them beside, make them durable, then give them their name."""
         with _plain_errors(self._folder), self._temporary() as (temporary, file):
-            digest, size_bytes = _copy(source, file)
-            file.flush()
-            os.fsync(file.fileno())
-            final = self._file(digest)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            _publish(temporary, final)
-            for folder in (final.parent, final.parent.parent, self._folder):
-                _sync_folder(folder)
+            chunks, total_bytes = ([source], len(source)) if isinstance(source, bytes) else _chunks(source)
+            digest, size_bytes = _copy(chunks, file, total_bytes, on_progress or no_progress)
+            self._publish(temporary, file, self._file(digest), _give_name)
         # What was there before may have rotted since: a put that succeeds means a fetch will.
         self._verify(digest)
-        return Stored(_LOCAL_SCHEME + digest, digest, size_bytes)
+        return Stored(LOCAL_SCHEME + digest, digest, size_bytes)
+
+    def keep(self, sha256: str, chunks: Iterable[bytes]) -> Path:
+        """Keep what the chunks add up to, if it has this digest; a damaged file in its place is replaced.
+
+        So a copy from another store is taken in. Raises ArtifactDamaged (nothing is kept), StorageFull.
+        """
+        final = self._file(sha256)
+        with _plain_errors(self._folder), self._temporary() as (temporary, file):
+            digest, _ = _copy(chunks, file, 0, no_progress)
+            compare_digests(sha256, digest)
+            self._publish(temporary, file, final, Path.replace)
+        return final
 
     def fetch(self, sha256: str, *, max_bytes: int | None = None) -> bytes:
         """Return the artifact's bytes, read once and verified as read."""
@@ -111,7 +122,7 @@ class LocalArtifactStore:
                 message = f"artifact {sha256} has {size_bytes} bytes; at most {max_bytes} are read here"
                 raise InvalidInput(message)
             data = file.read(size_bytes)
-        _compare(sha256, hashlib.sha256(data).hexdigest())
+        compare_digests(sha256, hashlib.sha256(data).hexdigest())
         return data
 
     def path(self, sha256: str) -> Path:
@@ -125,10 +136,10 @@ class LocalArtifactStore:
 
     def digest_of(self, uri: str) -> str:
         """Return the digest that an `artifact:sha256:…` URI names."""
-        if not uri.startswith(_LOCAL_SCHEME):
-            message = f"{uri[:200]!r} is not in this store, whose URIs look like {_LOCAL_SCHEME}<digest>"
+        if not uri.startswith(LOCAL_SCHEME):
+            message = f"{uri[:200]!r} is not in this store, whose URIs look like {LOCAL_SCHEME}<digest>"
             raise InvalidInput(message)
-        return checked_digest(uri.removeprefix(_LOCAL_SCHEME))
+        return checked_digest(uri.removeprefix(LOCAL_SCHEME))
 
     def _file(self, sha256: str) -> Path:
         checked_digest(sha256)
@@ -145,9 +156,20 @@ class LocalArtifactStore:
             message = f"cannot read artifact {sha256} in {self._folder}: {error.strerror}"
             raise InvalidInput(message) from error
 
+    def _publish(
+        self, temporary: Path, file: BinaryIO, final: Path, name: Callable[[Path, Path], object]
+    ) -> None:
+        """Make the finished file durable, then its name."""
+        file.flush()
+        os.fsync(file.fileno())
+        final.parent.mkdir(parents=True, exist_ok=True)
+        name(temporary, final)
+        for folder in (final.parent, final.parent.parent, self._folder):
+            _sync_folder(folder)
+
     def _verify(self, sha256: str) -> None:
         with self._open(sha256) as file:
-            _compare(sha256, hashlib.file_digest(file, "sha256").hexdigest())
+            compare_digests(sha256, hashlib.file_digest(file, "sha256").hexdigest())
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[tuple[Path, BinaryIO]]:
@@ -170,8 +192,12 @@ class LocalArtifactStore:
             return
 
 
-def store_at(location: str | Path) -> ArtifactStore:
-    """Return the store at a folder, or at a URL: `file:///folder`; InvalidInput for another scheme."""
+def store_at(location: str | Path, *, cache: Path | None = None) -> ArtifactStore:
+    """Return the store at a folder, or at a URL: `file:///folder`, or `s3://bucket/prefix?endpoint=…&region=…`.
+
+    `cache`: the folder for local copies of what is in S3 (without one, a temporary folder of the process).
+    Raises InvalidInput (another scheme, a URL that is not well-formed), MissingExtra.
+    """
     if isinstance(location, Path):
         return LocalArtifactStore(location)
     scheme, separator, rest = location.partition("://")
@@ -179,22 +205,45 @@ def store_at(location: str | Path) -> ArtifactStore:
         return LocalArtifactStore(Path(location))
     if scheme == "file" and rest.startswith("/"):
         return LocalArtifactStore(Path(rest))
-    message = f"cannot keep artifacts at {location[:200]!r}: give a folder, or file:///folder"
+    if scheme == "s3":
+        from deedbook.artifacts.s3_address import s3_address
+        from deedbook.artifacts.s3_store import S3ArtifactStore
+
+        return S3ArtifactStore(s3_address(location), cache=cache)
+    # What follows the scheme may hold credentials.
+    message = (
+        f"cannot keep artifacts at {scheme[:20]!r} URLs: give a folder, file:///folder, or s3://bucket/prefix"
+    )
     raise InvalidInput(message)
 
 
-def _copy(source: Path | bytes, target: BinaryIO) -> tuple[str, int]:
-    """Write the source to the target, and return the digest and size of what was written."""
+def no_progress(done_bytes: int, total_bytes: int) -> None:
+    """Tell nobody."""
+
+
+def compare_digests(expected: str, actual: str) -> None:
+    """Raise ArtifactDamaged unless the bytes have the digest they are stored under."""
+    if actual != expected:
+        message = f"artifact {expected} is damaged: its bytes have the digest {actual}"
+        raise ArtifactDamaged(message)
+
+
+def _copy(chunks: Iterable[bytes], target: BinaryIO, total_bytes: int, progress: Progress) -> tuple[str, int]:
+    """Write the chunks to the target, and return the digest and size of what was written."""
     digest = hashlib.sha256()
     size_bytes = 0
-    for chunk in [source] if isinstance(source, bytes) else _chunks(source):
+    progress(0, total_bytes)
+    for chunk in chunks:
         digest.update(chunk)
         target.write(chunk)
         size_bytes += len(chunk)
+        # A file may grow while it is read: what is done is never more than there is.
+        progress(size_bytes, max(size_bytes, total_bytes))
     return digest.hexdigest(), size_bytes
 
 
-def _chunks(source: Path) -> Iterator[bytes]:
+def _chunks(source: Path) -> tuple[Iterator[bytes], int]:
+    """A file's bytes in chunks, and how many there seem to be."""
     try:
         file = source.open("rb")
     except FileNotFoundError:
@@ -203,12 +252,16 @@ def _chunks(source: Path) -> Iterator[bytes]:
     except OSError as error:
         message = f"cannot read {str(source)!r}: {error.strerror}"
         raise InvalidInput(message) from error
+    return _read(file), os.fstat(file.fileno()).st_size
+
+
+def _read(file: BufferedReader) -> Iterator[bytes]:
     with file:
         read: Callable[[], bytes] = lambda: file.read(_CHUNK_BYTES)  # noqa: E731 (iter needs a callable)
         yield from iter(read, b"")
 
 
-def _publish(temporary: Path, final: Path) -> None:
+def _give_name(temporary: Path, final: Path) -> None:
     """Give the finished file its name, unless the name is taken: then those are the same bytes."""
     try:
         os.link(temporary, final)
@@ -236,12 +289,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _compare(expected: str, actual: str) -> None:
-    if actual != expected:
-        message = f"artifact {expected} is damaged: its bytes have the digest {actual}"
-        raise ArtifactDamaged(message)
 
 
 @contextlib.contextmanager
