@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 FILE_NAME = "log.db"
 FORMAT = 1
 _APPLICATION_ID = 0x44454544  # "DEED"
+# "DEEC": what is being copied here is not whole yet. No release takes it for a log.
+_UNFINISHED_ID = 0x44454543
 # Five or six typical trainings (about 2.7 kB) share a page of this size; in 8 kB there is room for two.
 _PAGE_BYTES = 16384
 # How long to wait for what others hold for moments only: the first opening after a crash, the last closing.
@@ -47,8 +49,11 @@ _ROWS = """(
 )"""
 
 
-def create_file(folder: Path) -> None:
-    """Make an empty log in a folder, and the folder; a log that is already there stays as it is."""
+def create_file(folder: Path, *, unfinished: bool = False) -> None:
+    """Make an empty log in a folder, and the folder; a log that is already there stays as it is.
+
+    ``unfinished``: one that a copy is to fill, and that nobody else can open until it is whole.
+    """
     import uuid  # costs 8 ms, once in a log's life
 
     path = folder / FILE_NAME
@@ -59,7 +64,7 @@ def create_file(folder: Path) -> None:
         if path.exists():
             return
         try:
-            _write_draft(draft, identity)
+            _write_draft(draft, identity, _UNFINISHED_ID if unfinished else _APPLICATION_ID)
             with contextlib.suppress(FileExistsError):  # another process was first: its log is the log
                 os.link(draft, path)
             _sync_folder(folder)
@@ -73,8 +78,11 @@ def create_file(folder: Path) -> None:
         raise translated(error, path) from error
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open the log's file; raises NotFound, InvalidInput, LogDamaged or LogUnavailable."""
+def connect(path: Path, *, unfinished: bool = False) -> sqlite3.Connection:
+    """Open the log's file, an unfinished copy only where that is asked for.
+
+    Raises NotFound, InvalidInput, LogDamaged or LogUnavailable.
+    """
     try:
         is_there = path.exists()
     except OSError as error:
@@ -84,7 +92,7 @@ def connect(path: Path) -> sqlite3.Connection:
     connection: sqlite3.Connection | None = None
     try:
         connection = _connection(path, "rw")
-        _recognise(connection, path)
+        _recognise(connection, path, unfinished=unfinished)
     except BaseException as error:
         if connection is not None:
             connection.close()
@@ -104,6 +112,16 @@ def read_identity(connection: sqlite3.Connection, path: Path) -> str:
     if id_problem(identity) is not None:
         raise LogDamaged(f"{path} has lost its identity: restore it from a copy")
     return identity
+
+
+def mark(connection: sqlite3.Connection, *, unfinished: bool) -> None:
+    """Say in a log's file whether it is an unfinished copy; durable on return."""
+    connection.execute(f"PRAGMA application_id = {_UNFINISHED_ID if unfinished else _APPLICATION_ID}")
+
+
+def is_unfinished(connection: sqlite3.Connection) -> bool:
+    """Tell whether the file is a copy that is not whole yet."""
+    return bool(connection.execute("PRAGMA application_id").fetchone() == (_UNFINISHED_ID,))
 
 
 @contextlib.contextmanager
@@ -153,12 +171,12 @@ def _connection(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _write_draft(path: Path, identity: str) -> None:
+def _write_draft(path: Path, identity: str, application_id: int) -> None:
     with contextlib.closing(_connection(path, "rwc")) as connection:
         connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        connection.execute(f"PRAGMA application_id = {application_id}")
         connection.execute(f"PRAGMA user_version = {FORMAT}")
         # `release` stays here in every later format: it is what an older release names as the cure.
         connection.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
@@ -175,8 +193,13 @@ def _write_draft(path: Path, identity: str) -> None:
         connection.execute("COMMIT")
 
 
-def _recognise(connection: sqlite3.Connection, path: Path) -> None:
-    if connection.execute("PRAGMA application_id").fetchone() != (_APPLICATION_ID,):
+def _recognise(connection: sqlite3.Connection, path: Path, *, unfinished: bool) -> None:
+    (kind,) = connection.execute("PRAGMA application_id").fetchone()
+    if kind == _UNFINISHED_ID and not unfinished:
+        raise InvalidInput(
+            f"{path} is an unfinished copy: give the same `deedbook copy` again to finish it, or remove its folder"
+        )
+    if kind not in (_APPLICATION_ID, _UNFINISHED_ID):
         raise InvalidInput(f"{path} is an SQLite database, but not a deedbook log")
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found > FORMAT:

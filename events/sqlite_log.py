@@ -82,7 +82,7 @@ class SqliteLog:
         self._wal_limit = _WAL_BYTES
         if create:
             create_file(self._path.parent)
-        self._handles.reader.connection = connect(self._path)
+        self._handles.reader.connection = self._connect()
         self._file = _file_of(self._path)
         self._identity = read_identity(self._handles.reader.connection, self._path)
 
@@ -183,6 +183,9 @@ class SqliteLog:
                     handle.connection.close()
                     handle.connection = None
 
+    def _connect(self) -> sqlite3.Connection:
+        return connect(self._path)
+
     def _current_handles(self) -> _Handles:
         if self._handles.pid != os.getpid():
             _INHERITED.append(self._handles)
@@ -198,7 +201,7 @@ class SqliteLog:
             if self._closed:
                 raise InvalidInput(f"{self._path} was closed by this program")
             if handle.connection is None:
-                handle.connection = connect(self._path)
+                handle.connection = self._connect()
             self._check_file()
             yield handle.connection
         finally:
@@ -277,12 +280,18 @@ def _packed(record: NewRecord) -> tuple[bytes, bytes, bytes, bytes]:
 def _rows(
     topic: str, first: int, recorded_at: int, packed: list[tuple[bytes, bytes, bytes, bytes]]
 ) -> Iterator[tuple[int, int, bytes, bytes, bytes, bytes, bytes]]:
-    named = topic.encode()
-    for position, (key, shape, varying, value) in enumerate(packed, first):
-        lengths = (len(key), len(shape), len(varying))
-        head = _HEAD.pack(named, position, recorded_at, *lengths, sha256(value).digest())
-        digest = _digest(head, key, shape, varying)
-        yield position, recorded_at, key, shape, varying, value, digest
+    for position, parts in enumerate(packed, first):
+        yield digested_row(topic, position, recorded_at, parts)
+
+
+def digested_row(
+    topic: str, position: int, recorded_at: int, packed: tuple[bytes, bytes, bytes, bytes]
+) -> tuple[int, int, bytes, bytes, bytes, bytes, bytes]:
+    """Return the row of a record's key, header shape, varying header values and body, with its digest."""
+    key, shape, varying, value = packed
+    lengths = (len(key), len(shape), len(varying))
+    head = _HEAD.pack(topic.encode(), position, recorded_at, *lengths, sha256(value).digest())
+    return position, recorded_at, key, shape, varying, value, _digest(head, key, shape, varying)
 
 
 def _digest(head: bytes, key: bytes, shape: bytes, varying: bytes) -> bytes:
