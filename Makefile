@@ -2,17 +2,23 @@
 # Needs make and Python 3.11 to 3.14; the rest is installed, pinned, into .venv.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak pins clean setup
+.PHONY: help demo kafka s3 test lint bench soak pins clean setup
 MAKEFLAGS += --no-print-directory
 
 # More arguments for the program behind a target: make test ARGS="-k rollback", make pins ARGS=--upgrade
 ARGS ?=
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
 
 demo: setup ## tell the whole story on real data
 	@.venv/bin/deedbook demo $(ARGS)
+
+kafka: setup ## start a real Kafka to play with, kept in .deedbook-kafka
+	@.venv/bin/python -P tests/servers/play.py kafka $(ARGS)
+
+s3: setup ## start a real S3 server to play with, kept in .deedbook-s3
+	@.venv/bin/python -P tests/servers/play.py s3 $(ARGS)
 
 test: setup ## run the tests
 	@.venv/bin/pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 WAIT_SECONDS = 10.0
+STRAYS = "strays"
 
 
 def held(lock_path: Path) -> IO[str]:
@@ -25,6 +26,18 @@ def held(lock_path: Path) -> IO[str]:
     return lock
 
 
+def leave_nothing(folder: Path, strays: Sequence[Path]) -> None:
+    """Note files outside the folder that are to be removed after the servers that made them."""
+    (folder / STRAYS).write_text("".join(f"{stray}\n" for stray in strays), encoding="utf-8")
+
+
+def _remove_strays(folder: Path) -> None:
+    """Remove the files that were noted, by whatever server of the folder."""
+    for note in folder.rglob(STRAYS):
+        for stray in note.read_text(encoding="utf-8").splitlines():
+            Path(stray).unlink(missing_ok=True)
+
+
 class Leash:
     """A process group of servers that is killed when the process holding `lock_path` ends.
 
@@ -32,6 +45,7 @@ class Leash:
     """
 
     def __init__(self, lock_path: Path, folder: Path | None = None) -> None:
+        self._home = lock_path.parent
         command = [sys.executable, "-P", str(Path(__file__)), str(lock_path), str(folder or "")]
         self._guard = subprocess.Popen(
             command, process_group=0, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
@@ -56,6 +70,7 @@ class Leash:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._guard.pid, signal.SIGKILL)
         self._guard.wait()
+        _remove_strays(self._home)
 
 
 @contextlib.contextmanager
@@ -93,6 +108,7 @@ def _guard(lock_path: Path, folder: Path | None) -> None:
         while time.monotonic() < ends_at:
             os.killpg(group, signal.SIGKILL)
             time.sleep(0.05)
+    _remove_strays(lock_path.parent)
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
 
