@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from deedbook.cli.app import new_app
 from deedbook.cli.commands import (
+    copy,
     demo,
     deployments,
     judgement,
     log_training,
     metrics,
+    project,
     sql,
     timeline,
     training,
@@ -27,6 +29,7 @@ app.command("metrics")(metrics.metrics)
 app.command("compare")(training.compare)
 app.command("failures")(judgement.failures)
 app.add_typer(judgement.policy, name="policy")
+app.command("project")(project.project)
 app.command("validate")(validate.validate)
 app.command("revalidate")(judgement.revalidate)
 app.command("override")(judgement.override)
@@ -41,3 +44,4 @@ app.command("snapshot")(upkeep.snapshot)
 app.command("rebuild")(upkeep.rebuild)
 app.command("state-hash")(upkeep.state_hash)
 app.command("check")(upkeep.check)
+app.command("copy")(copy.copy)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from deedbook.client.place import Place
     from deedbook.client.recording import Envelope, Recorder
-    from deedbook.consumers.announcer import Announcer
+    from deedbook.consumers.announcer import Announcer, Patience
     from deedbook.consumers.sandbox import Sandbox
     from deedbook.consumers.validation import Validator
     from deedbook.events.log import Log
@@ -61,7 +61,9 @@ class Registry:
 
 
 @contextmanager
-def opened(settings: Settings, *, create: bool = False) -> Iterator[Registry]:
+def opened(
+    settings: Settings, *, create: bool = False, patience: Patience | None = None
+) -> Iterator[Registry]:
     """Open the registry that the settings name, and close it at the end.
 
     Raises NotFound where there is none, unless `create`; InvalidInput, LogUnavailable, LogDamaged, MissingExtra.
@@ -81,7 +83,7 @@ def opened(settings: Settings, *, create: bool = False) -> Iterator[Registry]:
         log = recorder.log(create=create)
         place.folder.mkdir(parents=True, exist_ok=True)
         projection = Projection(place.folder, log, recorder.codec, timeout_seconds=settings.timeout_seconds)
-        announcer = Announcer(log, recorder.codec, clock=recorder.clock)
+        announcer = Announcer(log, recorder.codec, clock=recorder.clock, patience=patience)
         projection.after_fold.append(lambda connection: _unheard(announcer.announce(connection)))
         yield Registry(place, settings, recorder, log, projection, announcer)
     finally:

@@ -8,7 +8,9 @@ from urllib.parse import unquote
 from deedbook.events.errors import InvalidInput
 from deedbook.events.names import shown
 
-_SUPPORTED = "a registry is at sqlite:///folder (in this folder) or sqlite:////absolute/folder"
+_SUPPORTED = (
+    "a registry is at sqlite:///folder (in this folder), sqlite:////absolute/folder, or kafka://host:9092"
+)
 
 
 def folder_of(url: str) -> Path:

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     import duckdb
 
     from deedbook.events.codec import Codec
-    from deedbook.events.log import Log, NewRecord
+    from deedbook.events.log import Log, NewRecord, Record
     from deedbook.projector.orders import Order, Request
 
 # The highest registry position announced so far, in each record of an output topic.
 SOURCE_POSITION = "ce_sourceposition"
 ACTOR = "deedbook announcer"
 _BATCH = 200
+# How many records at once are looked at for the last one that says what is announced.
+_LOOKED_BACK = 100
+_DIGITS = 20
 
 _DECIDED_COLUMNS = (
     "requested_at_position",
@@ -80,6 +83,8 @@ class Announcer:
         self._codec = codec
         self._clock = clock
         self._patience = patience or Patience()
+        self._ends: dict[tuple[str, int], int] = {}
+        self._announced: dict[str, int] = {}
 
     def announce(self, connection: duckdb.DuckDBPyConnection) -> int:
         """Append what is not announced yet, as of the state in ``connection``; return how many records."""
@@ -92,13 +97,13 @@ class Announcer:
         if not overdue:
             return 0
         announced = self._announced_since(overdue[0].recorded_at)
-        tail = self._tail(facts.VALIDATIONS)
+        tail = self._tail(facts.VALIDATIONS, connection)
         count = 0
         while overdue:
             for order in orders_of(connection, [r for r in overdue if self._last(r, announced)[1] < late]):
                 attempts, _ = self._last(order.request, announced)
                 if attempts < self._patience.attempts:
-                    self._log.append(facts.VALIDATIONS, self._order(order, attempt=attempts + 1, upto=tail))
+                    self._append(facts.VALIDATIONS, self._order(order, attempt=attempts + 1, upto=tail))
                 else:
                     self._give_up(order, f"no validator answered {attempts} requests for a verdict")
                 count += 1
@@ -107,16 +112,24 @@ class Announcer:
         return count
 
     def _new_orders(self, connection: duckdb.DuckDBPyConnection) -> int:
-        announced = self._tail(facts.VALIDATIONS)
         count = 0
+        announced = self._announced.get(facts.VALIDATIONS, -1)
         while requests := due_requests(connection, after_position=announced, limit=_BATCH):
-            announced = requests[-1].requested_at_position
+            tail = self._tail(facts.VALIDATIONS, connection)
+            if tail > announced:  # somebody else announces, too
+                announced = tail
+                continue
+            upto = requests[-1].requested_at_position
             records = [
                 record
                 for order in orders_of(connection, requests)
-                for record in self._order(order, attempt=1, upto=order.request.requested_at_position)
+                for record in self._order(order, attempt=1, upto=announced)
             ]
-            self._log.append(facts.VALIDATIONS, records)
+            # A batch may be divided among partitions, of which some may get theirs and others not: that all
+            # is announced is said by the last record, once the others are there.
+            self._append(facts.VALIDATIONS, records[:-1])
+            self._append(facts.VALIDATIONS, [_with_source(record, upto) for record in records[-1:]])
+            self._announced[facts.VALIDATIONS] = announced = upto
             count += len(requests)
         return count
 
@@ -191,11 +204,21 @@ class Announcer:
         self._log.append(facts.REGISTRY, [self._codec.encode(fact)])
 
     def _deployments(self, connection: duckdb.DuckDBPyConnection) -> int:
-        rows = connection.execute(_DECIDED, [self._tail(facts.DEPLOYMENTS)]).fetchall()
+        announced = self._announced.get(facts.DEPLOYMENTS, -1)
+        rows = connection.execute(_DECIDED, [announced]).fetchall()
+        if rows and (tail := self._tail(facts.DEPLOYMENTS, connection)) > announced:
+            rows = [row for row in rows if row[0] > tail]
         for row in rows:
             fact = self._news(connection, dict(zip(_DECIDED_COLUMNS, row, strict=True)))
-            self._log.append(facts.DEPLOYMENTS, [_with_source(self._codec.encode(fact), row[0])])
+            self._append(facts.DEPLOYMENTS, [_with_source(self._codec.encode(fact), row[0])])
+            self._announced[facts.DEPLOYMENTS] = row[0]
         return len(rows)
+
+    def _append(self, topic: str, records: list[NewRecord]) -> None:
+        """Append records; where they end up need not be looked at again."""
+        for partition, position in self._log.append(topic, records) if records else ():
+            if self._ends.get((topic, partition)) == position:
+                self._ends[topic, partition] = position + 1
 
     def _news(self, connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> facts.Fact:
         """Return what the hosts of a service are told; an activated release is told like a new one."""
@@ -213,14 +236,40 @@ class Announcer:
         deployed = tuple(_deployed(connection, model["model"], model["training_id"]) for model in models)
         return facts.DeploymentCreated(**told, git_sha=git_sha, previous=previous, models=deployed)
 
-    def _tail(self, topic: str) -> int:
-        """Return the highest registry position announced on a topic, or -1."""
-        found = -1
-        for partition in range(self._log.partitions(topic)):
-            end = self._log.end(topic, partition)
-            for record in self._log.read(topic, partition, end - 1, max_records=1) if end else ():
-                found = max(found, int(dict(record.headers).get(SOURCE_POSITION, b"-1")))
+    def _tail(self, topic: str, connection: duckdb.DuckDBPyConnection) -> int:
+        """Return the highest registry position announced on a topic, or -1; looks where something is new."""
+        (folded,) = connection.execute(
+            "select coalesce(max(next_position), 0) from base.progress where topic = 'registry'"
+        ).fetchone() or (0,)
+        found = self._announced.get(topic, -1)
+        for where, end in self._log.ends([topic]).items():
+            if end != self._ends.get(where):
+                found = max(found, self._last_source(*where, end, below=folded))
+                self._ends[where] = end
+        self._announced[topic] = found
         return found
+
+    def _last_source(self, topic: str, partition: int, end: int, *, below: int) -> int:
+        """Return what the last record of the announcer's kind says is announced, or -1.
+
+        Anything may be on an open log: what tells no position, or one that is still to come, is passed over.
+        """
+        known = self._ends.get((topic, partition), 0)
+        step = 1
+        while end > known:
+            position = start = max(known, end - step)
+            found = -1
+            while position < end and (
+                records := self._log.read(topic, partition, position, max_records=end - position)
+            ):
+                position = records[-1].position + 1
+                found = max(
+                    [found, *(source for record in records if (source := _source_of(record)) < below)]
+                )
+            if found >= 0:
+                return found
+            end, step = start, _LOOKED_BACK
+        return -1
 
 
 def _order_id(request: Request, attempt: int) -> str:
@@ -253,4 +302,11 @@ def _deployed(connection: duckdb.DuckDBPyConnection, model: str, training_id: st
 
 
 def _with_source(record: NewRecord, position: int) -> NewRecord:
-    return replace(record, headers=(*record.headers, (SOURCE_POSITION, str(position).encode())))
+    others = [header for header in record.headers if header[0] != SOURCE_POSITION]
+    return replace(record, headers=(*others, (SOURCE_POSITION, str(position).encode())))
+
+
+def _source_of(record: Record) -> int:
+    """Return the registry position that a record says is announced, or -1."""
+    source = dict(record.headers).get(SOURCE_POSITION, b"")
+    return int(source) if source.isdigit() and len(source) < _DIGITS else -1

@@ -98,6 +98,10 @@ class Projector:
                         on_progress(done, total)
         return done > 0
 
+    def position(self, topic: str = facts.REGISTRY, partition: int = 0) -> int:
+        """Return up to where a partition is folded."""
+        return self._progress_of(topic, partition).next_position
+
     def _progress_of(self, topic: str, partition: int) -> Progress:
         """Return how far a partition is folded; read once, for only this projector moves it."""
         if (topic, partition) not in self._progress:

@@ -1,4 +1,4 @@
-"""The embedded registry's projection: opened by one process at a time, each in its turn."""
+"""A projection in a folder of this machine: opened by one process at a time, each in its turn."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SNAPSHOT_EVERY_SECONDS = 1.0
 
 
 class Projection:
-    """The projection of an embedded log: every user waits for its turn, then catches up by itself.
+    """What a log comes to, in a folder: every user waits for its turn, then catches up by itself.
 
     ``after_fold`` is called with the connection once there is nothing more to fold, in the same turn.
     """
@@ -39,12 +39,16 @@ class Projection:
         self._codec = codec
         self._timeout_seconds = timeout_seconds
         self._lock = FileLock(folder / "projection.lock")
+        # Held by whoever is next, so that one who keeps the projection open can see that it is asked for.
+        self._next = FileLock(folder / "projection.next.lock")
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
         """Wait until no other process uses the projection; raises ProjectionBusy at the deadline."""
+        deadline = time.monotonic() + self._timeout_seconds
         try:
-            self._lock.acquire(timeout=self._timeout_seconds)
+            with self._next.acquire(timeout=self._timeout_seconds):
+                self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
         except Timeout:
             raise ProjectionBusy(
                 f"other processes have used {self.path.name} for {self._timeout_seconds:.0f} s; try again"
@@ -54,36 +58,50 @@ class Projection:
         finally:
             self._lock.release()
 
+    def is_asked_for(self) -> bool:
+        """Say whether another process waits for its turn."""
+        try:
+            self._next.acquire(timeout=0)
+        except Timeout:
+            return True
+        self._next.release()
+        return False
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[tuple[Store, Projector]]:
+        """Open the projection as it is, in a turn of its own."""
+        with self.turn():
+            store = Store(self.path, log_identity=self._log.identity())
+            try:
+                yield store, Projector(self._log, store, self._codec)
+            finally:
+                store.close()
+
     @contextlib.contextmanager
     def caught_up(
         self, *, on_progress: Callable[[int, int], None] | None = None
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open the projection at the log's end; publishes a snapshot where the state changed."""
-        with self.turn():
-            store = Store(self.path, log_identity=self._log.identity())
-            try:
-                changed = Projector(self._log, store, self._codec).catch_up(on_progress=on_progress)
-                for react in self.after_fold:
-                    react(store.connection)
-                yield store.connection
-                if (changed or self._is_behind()) and self._snapshot_is_old():
-                    publish(store, self.snapshot_path)
-            finally:
-                store.close()
+        with self.opened() as (store, projector):
+            changed = projector.catch_up(on_progress=on_progress)
+            self.react(store)
+            yield store.connection
+            if (changed or self._is_behind()) and self._snapshot_is_old():
+                publish(store, self.snapshot_path)
 
     def snapshot(self) -> Path:
         """Publish a snapshot of the state at the log's end, if there is none, and return its path."""
-        with self.turn():
-            store = Store(self.path, log_identity=self._log.identity())
-            try:
-                changed = Projector(self._log, store, self._codec).catch_up()
-                for react in self.after_fold:
-                    react(store.connection)
-                if changed or self._is_behind():
-                    publish(store, self.snapshot_path)
-            finally:
-                store.close()
+        with self.opened() as (store, projector):
+            changed = projector.catch_up()
+            self.react(store)
+            if changed or self._is_behind():
+                publish(store, self.snapshot_path)
         return self.snapshot_path
+
+    def react(self, store: Store) -> None:
+        """Let those who act on what is true have a look at it."""
+        for react in self.after_fold:
+            react(store.connection)
 
     def _snapshot_is_old(self) -> bool:
         with contextlib.suppress(FileNotFoundError):

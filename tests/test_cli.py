@@ -285,7 +285,7 @@ def test_a_body_over_a_mebibyte_is_refused_with_the_way_out(tmp_path: Path) -> N
     ("url", "sentence"),
     [
         ("here", "'here' is no URL: a registry is at sqlite:///folder"),
-        ("kafka://broker:9092", "the scheme of 'kafka://broker:9092' is not known here"),
+        ("mlflow://host:5000", "the scheme of 'mlflow://host:5000' is not known here"),
         ("sqlite:///", "'sqlite:///' names no folder"),
         ("sqlite:///nowhere/at/all", "there is no log in "),
     ],

@@ -12,6 +12,7 @@ import typer.main
 
 from deedbook.cli import ending, settings
 from deedbook.cli.program import app
+from deedbook.client import place
 from tests.command import THRESHOLD_POLICY, Command
 
 ROOT = Path(__file__).parent.parent
@@ -86,7 +87,12 @@ def test_every_default_is_named(name: str) -> None:
 
 def test_the_settings_are_those_that_are_read() -> None:
     """Each variable that the code asks for, with what holds without it."""
-    read = set(re.findall(r"DEEDBOOK_[A-Z_]+", Path(settings.__file__).read_text(encoding="utf-8")))
+    modules = [settings.__file__, place.__file__]
+    read = {
+        name
+        for module in modules
+        for name in re.findall(r"(?<=\")DEEDBOOK_[A-Z_]+(?=\")", Path(module).read_text(encoding="utf-8"))
+    }
     rows = dict(re.findall(r"^\| `(DEEDBOOK_[A-Z_]+)` \| .* \| (.*) \|$", PAGE, flags=re.MULTILINE))
 
     assert read == set(rows)

@@ -70,7 +70,7 @@ def test_a_url_names_a_folder(url: str, folder: str, tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("kafka://broker:9092", "the scheme"),
+        ("mlflow://host:5000", "the scheme"),
         ("grpc://host:1234", "the scheme"),
         ("postgres://ana:secret@host/db", "the scheme"),
         ("sqlite://registry", "names a host"),
@@ -522,7 +522,7 @@ def test_every_method_and_what_it_takes_is_documented(cls: type) -> None:
         assert [] == [argument for argument in arguments if argument not in calls[name]]
 
 
-@pytest.mark.parametrize("module", ["registry.py", "serving.py"])
+@pytest.mark.parametrize("module", ["registry.py", "serving.py", "place.py"])
 def test_every_setting_is_documented(module: str) -> None:
     """Each variable that the front doors read."""
     text = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")

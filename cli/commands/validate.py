@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deedbook.cli.options import settings_of
+from deedbook.cli.stopping import stopping
 from deedbook.cli.tables import note, say
 from deedbook.cli.wiring import Registry, judging, opened
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from deedbook.consumers.sandbox import Sandbox
     from deedbook.consumers.validation import Validator
     from deedbook.events.facts import ValidationRequested, VerdictIssued
@@ -27,7 +23,6 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 1.0
 # The announcer asks again about what is overdue: it has to be given the occasion.
 _QUIET_SECONDS = 60.0
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def validate(
@@ -146,20 +141,3 @@ def _warn(sandbox: Sandbox) -> None:
     for promise in sandbox.isolation():
         if not promise.isolated:
             note(f"Not isolated here: {promise.what} ({promise.how}).")
-
-
-@contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """Hand out what the first SIGINT or SIGTERM sets; the second one ends the program at once."""
-    stop = threading.Event()
-
-    def ask_to_stop(number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-
-    before = {number: signal.signal(number, ask_to_stop) for number in _STOP_SIGNALS}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

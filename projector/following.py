@@ -1,0 +1,85 @@
+"""Following: one process keeps a projection at the log's end for as long as it is wanted."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deedbook.events.facts import REGISTRY
+from deedbook.projector.snapshot import publish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deedbook.events.log import Log
+    from deedbook.projector.loop import Projector
+    from deedbook.projector.projection import Projection
+    from deedbook.projector.store import Store
+
+# The other topics are looked at this often while nothing happens on `registry`, which is waited for.
+_WAIT_SECONDS = 0.2
+# Folding much, it looks up this often: whoever asks for the projection, or for an end, waits no longer.
+_STRETCH_SECONDS = 1.0
+_REMIND_SECONDS = 5.0
+# A snapshot takes at most this part of the time: the larger the projection, the rarer.
+_SNAPSHOT_SHARE = 0.05
+_SNAPSHOT_SECONDS = 1.0
+# Best made when nothing happens, for it holds up what does; when something happens all the time, late.
+_SNAPSHOT_LATE_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class Following:
+    """A projection that is kept at the log's end; others in the same folder get their turns between.
+
+    ``remind`` is called every few seconds with the projection's connection: some things are due by time alone.
+    ``told`` is called when all is folded that was there, with the position after the last registry event.
+    """
+
+    projection: Projection
+    log: Log
+    remind: Callable[[Store], None]
+    told: Callable[[int], None]
+    _owed: bool = True
+    _stale: bool = True
+    _remind_at: float = 0.0
+    _snapshot_at: float = 0.0
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Follow until ``stop`` says so, asked several times a second.
+
+        Raises ProjectionBusy, LogUnavailable (to be run again: nothing is lost), and what folding raises.
+        """
+        while not stop():
+            with self.projection.opened() as (store, projector):
+                while not stop():
+                    self._step(store, projector)
+                    if self.projection.is_asked_for():
+                        break
+
+    def _step(self, store: Store, projector: Projector) -> None:
+        """Wait for something new, fold it, and see to what follows from it."""
+        deadline = time.monotonic() + _STRETCH_SECONDS
+        if projector.catch_up(deadline=deadline):
+            self._owed = self._stale = True
+        if self._owed:
+            self.projection.react(store)
+            self._owed = False
+            self.told(projector.position())
+        now = time.monotonic()
+        if now >= self._remind_at:
+            self.remind(store)
+            self._remind_at = now + _REMIND_SECONDS
+        if now >= deadline:
+            return
+        quiet = not self.log.read(
+            REGISTRY, 0, projector.position(), max_records=1, timeout_seconds=_WAIT_SECONDS
+        )
+        if self._stale and now >= (
+            self._snapshot_at if quiet else self._snapshot_at + _SNAPSHOT_LATE_SECONDS
+        ):
+            publish(store, self.projection.snapshot_path)
+            self._stale = False
+            taken = time.monotonic() - now
+            self._snapshot_at = now + max(_SNAPSHOT_SECONDS, taken / _SNAPSHOT_SHARE)
