@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _WAIT_SECONDS = 0.2
 # Folding much, it looks up this often: whoever asks for the projection, or for an end, waits no longer.
 _STRETCH_SECONDS = 1.0
-_REMIND_SECONDS = 5.0
 # A snapshot takes at most this part of the time: the larger the projection, the rarer.
 _SNAPSHOT_SHARE = 0.05
 _SNAPSHOT_SECONDS = 1.0
@@ -33,7 +32,7 @@ _SNAPSHOT_LATE_SECONDS = 30.0
 class Following:
     """A projection that is kept at the log's end; others in the same folder get their turns between.
 
-    ``remind`` is called every few seconds with the projection's connection: some things are due by time alone.
+    ``remind`` is called every ``remind_seconds`` with the projection: some things are due by time alone.
     ``told`` is called when all is folded that was there, with the position after the last registry event.
     """
 
@@ -41,6 +40,7 @@ class Following:
     log: Log
     remind: Callable[[Store], None]
     told: Callable[[int], None]
+    remind_seconds: float = 5.0
     _owed: bool = True
     _stale: bool = True
     _remind_at: float = 0.0
@@ -70,7 +70,7 @@ class Following:
         now = time.monotonic()
         if now >= self._remind_at:
             self.remind(store)
-            self._remind_at = now + _REMIND_SECONDS
+            self._remind_at = now + self.remind_seconds
         if now >= deadline:
             return
         quiet = not self.log.read(

@@ -100,7 +100,7 @@ def test_a_check_up_changes_nothing(registry: Registry) -> None:
         return {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in registry.folder.iterdir()
-            if path.name != "projection.lock"
+            if path.suffix != ".lock"
         }
 
     before = files()

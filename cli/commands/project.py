@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _AWAY_SECONDS = 1.0
+_REMIND_SECONDS = 5.0
 
 
 def project(
@@ -42,11 +43,11 @@ def project(
 
     with stopping() as stop, opened(settings_of(ctx), patience=Patience(patience, attempts)) as registry:
         note(f"Folding {registry.place.url} in {registry.place.folder}; Ctrl-C ends it.")
-        _follow(registry, stop)
+        _follow(registry, stop, remind_seconds=min(_REMIND_SECONDS, patience / 2))
         note("Ended; what comes is folded when this starts again.")
 
 
-def _follow(registry: Registry, stop: threading.Event) -> None:
+def _follow(registry: Registry, stop: threading.Event, *, remind_seconds: float) -> None:
     """Follow the log; while it is away, or others are at the projection, wait and go on."""
     from deedbook.events.errors import LogUnavailable, ProjectionBusy
     from deedbook.projector.following import Following
@@ -60,7 +61,7 @@ def _follow(registry: Registry, stop: threading.Event) -> None:
             said.clear()
 
     said: list[str] = []
-    following = Following(registry.projection, registry.log, remind, told)
+    following = Following(registry.projection, registry.log, remind, told, remind_seconds)
     while not stop.is_set():
         try:
             following.run(stop.is_set)
