@@ -5,6 +5,29 @@ import os
 import pytest
 from hypothesis import settings
 
+from tests.servers.shared import (
+    kafka,
+    kafka_url,
+    pytest_configure,
+    pytest_configure_node,
+    pytest_unconfigure,
+    s3,
+    s3_client,
+    s3_place,
+)
+
+# Real servers, for the tests that ask for them.
+__all__ = [
+    "kafka",
+    "kafka_url",
+    "pytest_configure",
+    "pytest_configure_node",
+    "pytest_unconfigure",
+    "s3",
+    "s3_client",
+    "s3_place",
+]
+
 # Examples may take as long as they take: a slow machine is no failure. In CI they are the same ones each time.
 settings.register_profile("deedbook", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 settings.load_profile("deedbook")

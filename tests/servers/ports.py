@@ -7,6 +7,8 @@ HOST = "127.0.0.1"
 # Below the ranges from which Linux and macOS take the ports of outgoing connections: what is free now isn't
 # taken by somebody's connection before the server listens.
 LOWEST, HIGHEST = 20_000, 32_000
+# Every service of SeaweedFS listens a second time, for gRPC, on the port this far above its own.
+GRPC_ABOVE = 10_000
 
 
 def is_free(port: int) -> bool:

@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.servers.leash import Leash, leave_nothing, own_leash, stop
-from tests.servers.ports import HOST, free_ports, is_open
+from tests.servers.ports import GRPC_ABOVE, HOST, free_ports, is_open
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
 
 START_SECONDS = 60.0
 REGION = "us-east-1"
-# Every service of SeaweedFS listens a second time, for gRPC, on the port this far above its own.
-GRPC_ABOVE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,21 @@ class S3Place:
             region_name=self.region,
             config=Config(retries={"total_max_attempts": 2}, s3={"addressing_style": "path"}),
         )
+
+    def answers(self) -> bool:
+        """Whether a bucket can be made, an object written, and both be removed again: all parts are there then."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        client = self.client()
+        bucket = f"start-up-{os.getpid()}"
+        try:
+            client.create_bucket(Bucket=bucket)
+            client.put_object(Bucket=bucket, Key="probe", Body=b"probe")
+            client.delete_object(Bucket=bucket, Key="probe")
+            client.delete_bucket(Bucket=bucket)
+        except (BotoCoreError, ClientError):
+            return False
+        return True
 
     def environment(self) -> dict[str, str]:
         """The variables from which boto3 takes the keys and the region."""
@@ -175,26 +188,14 @@ class S3Server:
 
     def _await(self) -> None:
         """Wait until a bucket can be made, an object written, and both be removed again: all parts are there then."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
         ends_at = time.monotonic() + START_SECONDS
         while time.monotonic() < ends_at:
             if not self.is_running():
                 raise RuntimeError(self._complaint("ended"))
-            if is_open(self._port):
-                with contextlib.suppress(BotoCoreError, ClientError):
-                    self._try_out()
-                    return
+            if is_open(self._port) and self.place.answers():
+                return
             time.sleep(0.05)
         raise RuntimeError(self._complaint(f"isn't up after {START_SECONDS:.0f} s"))
-
-    def _try_out(self) -> None:
-        client = self.place.client()
-        bucket = f"start-up-{os.getpid()}"
-        client.create_bucket(Bucket=bucket)
-        client.put_object(Bucket=bucket, Key="probe", Body=b"probe")
-        client.delete_object(Bucket=bucket, Key="probe")
-        client.delete_bucket(Bucket=bucket)
 
     def _complaint(self, what: str) -> str:
         """One error that says what went wrong, with the end of the log."""
@@ -203,9 +204,9 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def s3_server(folder: Path) -> Iterator[S3Server]:
-    """A server of this process's own, up and running, gone afterwards."""
-    with own_leash(folder) as leash:
+def own_s3() -> Iterator[S3Server]:
+    """A server of this process's own in a temporary folder, up and running; gone afterwards, whatever happens."""
+    with own_leash() as (leash, folder):
         server = S3Server(folder, leash)
         server.start()
         yield server
