@@ -61,8 +61,9 @@ class CopyTarget(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What is in the target: so many records, of them so many carried just now, up to these ends of both."""
+    """What is in the target, ``log``: so many records, so many of them carried just now, up to these ends of both."""
 
+    log: Log
     records: int
     carried: int
     source_ends: Mapping[Place, int]
@@ -161,7 +162,7 @@ class Copy:
             if found != held:
                 raise LogDamaged(_spoilt(f"{topic} holds {found:,} records instead of {held:,}"))
         records = sum(self._held.values())
-        return Copied(records, records - before, ends, there)
+        return Copied(log, records, records - before, ends, there)
 
     def _rest_of(self, where: Place) -> _Rest:
         return self._rest.setdefault(where, _Rest())

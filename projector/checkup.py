@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from deedbook.events import facts
 from deedbook.events.codec import Codec, schema_id_of
+from deedbook.events.earlier_log import EarlierLog
 from deedbook.events.errors import DeedbookError, LogDamaged
 from deedbook.projector.bulk import decode_batch
 from deedbook.projector.loop import Projector
@@ -20,12 +21,12 @@ from deedbook.projector.state_hash import state_hash
 from deedbook.projector.store import FOLDED_TOPICS, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import duckdb
 
-    from deedbook.events.log import Log, NewRecord, Record
+    from deedbook.events.log import Log, Record
     from deedbook.projector.bulk import Decoded
     from deedbook.projector.projection import Projection
 
@@ -210,59 +211,6 @@ def _learn(codec: Codec, fact: facts.SchemaPublished) -> bool:
 # --- the projection ------------------------------------------------------------------------------
 
 
-class _UpTo:
-    """A log that ends where it did at some earlier time."""
-
-    def __init__(self, log: Log, ends: Mapping[tuple[str, int], int]) -> None:
-        self._log = log
-        self._ends = ends
-
-    def append(
-        self, topic: str, records: Sequence[NewRecord], *, timeout_seconds: float = 30.0
-    ) -> list[tuple[int, int]]:
-        """Refuse: this is for reading."""
-        raise NotImplementedError
-
-    def read(
-        self,
-        topic: str,
-        partition: int,
-        start: int,
-        *,
-        max_records: int = 10_000,
-        max_bytes: int = 32 << 20,
-        timeout_seconds: float = 0.0,
-    ) -> list[Record]:
-        """Return records; whoever reads asks for none past the end."""
-        return self._log.read(
-            topic,
-            partition,
-            start,
-            max_records=max_records,
-            max_bytes=max_bytes,
-            timeout_seconds=timeout_seconds,
-        )
-
-    def partitions(self, topic: str) -> int:
-        """Return how many partitions the topic has."""
-        return self._log.partitions(topic)
-
-    def end(self, topic: str, partition: int = 0) -> int:
-        """Return the earlier end."""
-        return self._ends[topic, partition]
-
-    def ends(self, topics: Sequence[str]) -> dict[tuple[str, int], int]:
-        """Return the earlier ends."""
-        return {where: end for where, end in self._ends.items() if where[0] in topics}
-
-    def identity(self) -> str:
-        """Return the log's identity."""
-        return self._log.identity()
-
-    def close(self) -> None:
-        """Leave the log open for its owner."""
-
-
 def check_projection(log: Log, projection: Projection) -> list[Finding]:
     """Fold the log anew, as far as the projection is, and compare all of the state; list the quarantine."""
     path = projection.path
@@ -294,7 +242,7 @@ def _compared(log: Log, store: Store, fresh_path: Path) -> list[Finding]:
             return [Finding(Severity.ERROR, f"{topic}:{partition}", sentence)]
     fresh = Store(fresh_path, log_identity=log.identity())
     try:
-        Projector(_UpTo(log, ends), fresh, Codec()).catch_up()
+        Projector(EarlierLog(log, ends), fresh, Codec()).catch_up()
         return _differences(store, fresh)
     except DeedbookError as error:
         return [Finding(Severity.ERROR, name, f"the log cannot be folded anew to compare it: {error}")]
