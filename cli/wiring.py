@@ -73,6 +73,7 @@ def opened(
 
     try:
         from deedbook.consumers.announcer import Announcer
+        from deedbook.consumers.quarantining import Quarantine
         from deedbook.projector.projection import Projection
     except ModuleNotFoundError as error:
         raise missing(error, "server") from error
@@ -84,14 +85,16 @@ def opened(
         place.folder.mkdir(parents=True, exist_ok=True)
         projection = Projection(place.folder, log, recorder.codec, timeout_seconds=settings.timeout_seconds)
         announcer = Announcer(log, recorder.codec, clock=recorder.clock, patience=patience)
-        projection.after_fold.append(lambda connection: _unheard(announcer.announce(connection)))
+        quarantine = Quarantine(log)
+        for consumer in (announcer, quarantine):
+            projection.after_fold.append(consumer.announce)
         yield Registry(place, settings, recorder, log, projection, announcer)
     finally:
         recorder.close()
 
 
 @contextmanager
-def judging(registry: Registry) -> Iterator[tuple[Validator, Sandbox]]:
+def judging(recorder: Recorder) -> Iterator[tuple[Validator, Sandbox]]:
     """Set up a validator with a warm sandbox; its processes end with it. Raises MissingExtra."""
     try:
         from deedbook.consumers.sandbox import Sandbox
@@ -100,14 +103,9 @@ def judging(registry: Registry) -> Iterator[tuple[Validator, Sandbox]]:
         raise missing(error, "validation") from error
 
     with Sandbox() as sandbox:
-        recorder = registry.recorder
         yield Validator(recorder.artifacts, sandbox, recorder.actor, recorder.clock), sandbox
 
 
 def missing(error: ModuleNotFoundError, extra: str) -> MissingExtra:
     """Return the error that says how to install what an import did not find."""
     return MissingExtra(f"this needs {error.name}: pip install 'deedbook[{extra}]'")
-
-
-def _unheard(_: int) -> None:
-    return

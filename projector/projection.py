@@ -34,7 +34,7 @@ class Projection:
     def __init__(self, folder: Path, log: Log, codec: Codec, *, timeout_seconds: float = 60.0) -> None:
         self.path = folder / "projection.duckdb"
         self.snapshot_path = folder / "snapshot.duckdb"
-        self.after_fold: list[Callable[[duckdb.DuckDBPyConnection], None]] = []
+        self.after_fold: list[Callable[[duckdb.DuckDBPyConnection], object]] = []
         self._log = log
         self._codec = codec
         self._timeout_seconds = timeout_seconds
