@@ -15,13 +15,17 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """Hand out what the first SIGINT or SIGTERM sets; the second one ends the program at once."""
+def stopping(*, others_wait: bool = False) -> Iterator[threading.Event]:
+    """Hand out what the first SIGINT or SIGTERM sets; the second one ends the program at once.
+
+    `others_wait`: threads would keep an interrupted program from ending; then the second SIGINT kills it.
+    """
     stop = threading.Event()
 
     def ask_to_stop(number: int, _frame: FrameType | None) -> None:
         stop.set()
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        gently = number == signal.SIGINT and not others_wait
+        signal.signal(number, signal.default_int_handler if gently else signal.SIG_DFL)
 
     before = {number: signal.signal(number, ask_to_stop) for number in _STOP_SIGNALS}
     try:

@@ -16,7 +16,7 @@ from deedbook.events.facts import REGISTRY, VALIDATIONS, Outcome, ValidationRequ
 from deedbook.events.shape import problem_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from deedbook.consumers.validation import Validator
     from deedbook.events.codec import Codec
@@ -158,6 +158,38 @@ def work(
             judge.hear(record)
             position = record.position + 1
     return position
+
+
+def work_through(
+    log: Log,
+    codec: Codec,
+    validator: Validator,
+    *,
+    starts: Sequence[int] = (),
+    is_pending: Callable[[ValidationRequested], bool],
+    stop: Callable[[], bool] = lambda: False,
+    heard: Callable[[VerdictIssued], None] | None = None,
+) -> list[int]:
+    """Judge the orders of every partition until none is left, and return where the next ones will begin.
+
+    `starts` gives each partition's first position to look at; for those it doesn't name that is 0. All else
+    is as `work` has it.
+    """
+    ends = []
+    for partition in range(log.partitions(VALIDATIONS)):
+        end = work(
+            log,
+            codec,
+            validator,
+            start=starts[partition] if partition < len(starts) else 0,
+            is_pending=is_pending,
+            stop=stop,
+            until_idle=True,
+            partition=partition,
+            heard=heard,
+        )
+        ends.append(end)
+    return ends
 
 
 def request_of(fact: ValidationRequested | VerdictIssued) -> tuple[str, int]:

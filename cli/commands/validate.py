@@ -13,16 +13,22 @@ import typer
 from deedbook.cli.options import settings_of
 from deedbook.cli.stopping import stopping
 from deedbook.cli.tables import note, say
-from deedbook.cli.wiring import Registry, judging, opened
+from deedbook.cli.wiring import Registry, judging, missing, opened
 
 if TYPE_CHECKING:
+    from deedbook.cli.settings import Settings
     from deedbook.consumers.sandbox import Sandbox
     from deedbook.consumers.validation import Validator
     from deedbook.events.facts import ValidationRequested, VerdictIssued
+    from deedbook.events.kafka_settings import KafkaSettings
 
 _POLL_SECONDS = 1.0
 # The announcer asks again about what is overdue: it has to be given the occasion.
 _QUIET_SECONDS = 60.0
+# An order is recorded after its request; on Kafka maybe by another broker's clock.
+_CLOCKS_DIFFER_MICROSECONDS = 60_000_000
+_BEGUN = "Judging trainings as they come; Ctrl-C ends it."
+_ENDED = "Ended between two validations; what is pending waits for the next worker."
 
 
 def validate(
@@ -30,7 +36,12 @@ def validate(
     once: Annotated[bool, typer.Option("--once", help="Judge what is pending, and end.")] = False,
 ) -> None:
     """Judge trainings as they come, until Ctrl-C or SIGTERM."""
-    with opened(settings_of(ctx)) as registry, stopping() as stop, judging(registry) as (validator, sandbox):
+    settings = settings_of(ctx)
+    kafka = settings.place().kafka
+    if kafka is not None and not once:
+        _share_out(settings, kafka)
+        return
+    with opened(settings) as registry, stopping() as stop, judging(registry.recorder) as (validator, sandbox):
         _warn(sandbox)
         worker = Worker(registry, validator, stop)
         if once:
@@ -38,9 +49,39 @@ def validate(
             rest = "ended before all that is pending was judged" if stop.is_set() else "nothing is pending"
             note(f"{judged} validation{'' if judged == 1 else 's'} done; {rest}.")
             return
-        note("Judging trainings as they come; Ctrl-C ends it.")
+        note(_BEGUN)
         worker.follow()
-        note("Ended between two validations; what is pending waits for the next worker.")
+        note(_ENDED)
+
+
+def _share_out(settings: Settings, kafka: KafkaSettings) -> None:
+    """Judge this worker's share of the orders; nothing is folded here, for an order holds all there is to know."""
+    from deedbook.client.recording import Recorder
+    from deedbook.events.names import normalise
+
+    try:
+        from deedbook.consumers.faust_worker import follow
+    except ModuleNotFoundError as error:
+        raise missing(error, "worker") from error
+
+    recorder = Recorder(settings.place(), actor=normalise(settings.actor))
+    try:
+        log = recorder.log()
+        with stopping(others_wait=True) as stop, judging(recorder) as (validator, sandbox):
+            _warn(sandbox)
+            note(_BEGUN)
+            follow(
+                kafka,
+                log,
+                recorder.codec,
+                validator,
+                stop=stop.is_set,
+                heard=lambda order, verdict: _say_verdict(verdict, order.training.model),
+                start_seconds=settings.timeout_seconds,
+            )
+            note(_ENDED)
+    finally:
+        recorder.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +89,7 @@ class _Pending:
     """The validations a worker may still answer: what each is called, and where their orders begin."""
 
     names: dict[tuple[str, int], str]
-    start: int
+    starts: list[int]
 
 
 class Worker:
@@ -98,39 +139,41 @@ class Worker:
             ).fetchall()
         known = dict(names)
         oldest = min(requests.values(), default=0)
-        start = first_position_since(self._registry.log, VALIDATIONS, oldest) if requests else 0
-        return _Pending({request: known.get(request[0], request[0]) for request in requests}, start)
+        log = self._registry.log
+        starts = [
+            first_position_since(log, VALIDATIONS, oldest - _CLOCKS_DIFFER_MICROSECONDS, partition)
+            for partition in (range(log.partitions(VALIDATIONS)) if requests else ())
+        ]
+        return _Pending({request: known.get(request[0], request[0]) for request in requests}, starts)
 
     def _judge(self, pending: _Pending) -> int:
         """Judge these validations and return how many verdicts there were."""
-        from deedbook.consumers.worker import work
+        from deedbook.consumers.worker import work_through
 
         verdicts: list[VerdictIssued] = []
 
         def heard(verdict: VerdictIssued) -> None:
             verdicts.append(verdict)
-            _say_verdict(verdict, pending.names)
+            _say_verdict(verdict, pending.names[verdict.training_id, verdict.requested_at_position])
 
         def is_pending(order: ValidationRequested) -> bool:
             return (order.training.training_id, order.requested_at_position) in pending.names
 
-        work(
+        work_through(
             self._registry.log,
             self._registry.recorder.codec,
             self._validator,
-            start=pending.start,
+            starts=pending.starts,
             is_pending=is_pending,
             stop=self._stop.is_set,
-            until_idle=True,
             heard=heard,
         )
         return len(verdicts)
 
 
-def _say_verdict(verdict: VerdictIssued, names: dict[tuple[str, int], str]) -> None:
+def _say_verdict(verdict: VerdictIssued, name: str) -> None:
     from deedbook.events.facts import Outcome
 
-    name = names[verdict.training_id, verdict.requested_at_position]
     reasons = "; ".join(check.reason for check in verdict.checks if check.outcome is not Outcome.PASSED)
     say(f"{name} ({verdict.training_id}) {verdict.outcome}{': ' if reasons else ''}{reasons}")
     sys.stdout.flush()

@@ -77,8 +77,8 @@ def scene(settings: Settings, folder: DemoFolder, url: str, *, fast: bool) -> It
     speaking = replace(settings, url=url, actor=VALIDATOR)
     with (
         opened(speaking, create=True) as registry,
-        judging(registry) as (first, _),
-        judging(registry) as (second, _),
+        judging(registry.recorder) as (first, _),
+        judging(registry.recorder) as (second, _),
         connect(url, actor=TRAINER) as trainer,
         connect(url, actor=PIPELINE) as pipeline,
         connect(url, actor=SOMEBODY) as somebody,
