@@ -13,6 +13,10 @@ class NotFound(InvalidInput):
     """What the caller named does not exist in this registry."""
 
 
+class AccessDenied(InvalidInput):
+    """Whoever this program says it is may not do this; nothing was written, and trying again changes nothing."""
+
+
 class RequestRejected(DeedbookError):
     """The request is on the log, and the fold rejected it; the message is the fold's reason."""
 

@@ -19,6 +19,9 @@ import pytest
 from deedbook.events.clock import now_micros
 from deedbook.events.errors import InvalidInput
 from deedbook.events.facts import TOPICS
+from deedbook.events.kafka_log import KafkaLog
+from deedbook.events.kafka_settings import kafka_settings
+from deedbook.events.kafka_topics import create_topics
 from deedbook.events.log import MAX_BODY_BYTES, MAX_HEAD_BYTES, Log, NewRecord, Record
 from deedbook.events.sqlite_log import SqliteLog
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-ADAPTERS = ("sqlite",)
+ADAPTERS = ("sqlite", "kafka")
 HEADERS = (
     ("ce_specversion", b"1.0"),
     ("ce_id", b"0193c1f4-6f1e-7c1e-8f55-3d3a2a0a1b2c"),
@@ -56,10 +59,24 @@ def sqlite_place(folder: Path) -> Place:
     return Place(lambda: SqliteLog(folder), text)
 
 
+def kafka_place(url: str) -> Place:
+    """A log on a real Kafka, in topics of its own."""
+    settings = kafka_settings(url)
+    create_topics(settings, partitions=3)
+    text = (
+        "from deedbook.events.kafka_log import KafkaLog\n"
+        "from deedbook.events.kafka_settings import kafka_settings\n"
+        f"log = KafkaLog(kafka_settings({url!r}))\n"
+    )
+    return Place(lambda: KafkaLog(settings), text)
+
+
 @pytest.fixture(params=ADAPTERS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """An empty log of each adapter in turn."""
-    return {"sqlite": sqlite_place}[request.param](tmp_path / "log")
+    if request.param == "kafka":
+        return kafka_place(request.getfixturevalue("kafka_url"))
+    return sqlite_place(tmp_path / "log")
 
 
 @pytest.fixture

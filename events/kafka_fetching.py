@@ -1,0 +1,162 @@
+"""One consumer of one Kafka partition at a time, that no group moves and that commits nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from deedbook.events.copied_from import copied_from
+from deedbook.events.errors import LogDamaged
+from deedbook.events.kafka_client import Reports, explained, keep_for_ever, made, native, options
+from deedbook.events.log import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from confluent_kafka import KafkaError, Message
+
+    from deedbook.events.kafka_settings import KafkaSettings
+
+_OWN: dict[str, object] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "isolation.level": "read_committed",
+    "check.crcs": True,
+    "enable.partition.eof": True,
+    "allow.auto.create.topics": False,
+}
+_DEFAULTS: dict[str, object] = {
+    # Never joined; a name that access rules can allow.
+    "group.id": "deedbook",
+    # How much is fetched ahead: bounded, and taken up again at once (librdkafka's own pause is a whole second, which
+    # halves the speed of reading).
+    "queued.min.messages": 20_000,
+    "queued.max.messages.kbytes": 1 << 14,
+    "fetch.queue.backoff.ms": 5,
+}
+# A consumer that follows is told of a new record the moment it is there. But its cluster answers one connection's
+# requests in order, so one that jumps about must never leave a fetch waiting.
+FOLLOWING = {"fetch.wait.max.ms": 500}
+JUMPING = {"fetch.wait.max.ms": 5}
+_CHUNK = 2_000
+# librdkafka's number for a time that the broker stamped (TIMESTAMP_LOG_APPEND_TIME).
+_BY_THE_LOG = 2
+
+
+class OutOfRange(Exception):
+    """The position asked for is not in the partition; only the cluster can say on which side."""
+
+
+class Fetcher:
+    """A consumer, assigned to one partition or none; ``position`` is that of the next record it will give."""
+
+    def __init__(self, settings: KafkaSettings, manner: dict[str, int]) -> None:
+        self._settings = settings
+        self._reports = Reports(settings)
+        configuration = options(settings, self._reports, {**_DEFAULTS, **settings.options, **_OWN, **manner})
+        self._consumer: Any = made(settings, native().Consumer, configuration)
+        self._eof = native().KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's name for it
+        self.where: tuple[str, int] | None = None
+        self.position = 0
+
+    def assign(self, topic: str, partition: int, start: int) -> None:
+        """Read a partition from a position on; what was fetched of another is dropped."""
+        place = native().TopicPartition(self._settings.topic(topic), partition, start)
+        self._consumer.assign([place])
+        self.where, self.position = (topic, partition), start
+
+    def unassign(self) -> None:
+        """Read nothing more; an idle consumer asks its cluster for nothing."""
+        if self.where is not None:
+            self._consumer.unassign()
+            self.where = None
+
+    def fetch(self, most: int, wait_seconds: float) -> list[Record]:
+        """Return the next records, up to ``most``: those that are here, or the first to come in the time given.
+
+        Moves ``position`` past them, and past positions that hold none of ours. Raises OutOfRange, LogDamaged,
+        and what an error of the cluster means.
+        """
+        messages = self._consumer.consume(1, wait_seconds) if wait_seconds > 0 else []
+        if messages and messages[0].error() is not None:
+            return self._taken(messages)
+        if most > len(messages):
+            messages += self._consumer.consume(min(most - len(messages), _CHUNK), 0)
+        return self._taken(messages)
+
+    def trouble(self) -> str:
+        """Return the last trouble with the cluster, as the end of a sentence."""
+        return self._reports.told()
+
+    def close(self) -> None:
+        """Close the consumer."""
+        self.where = None
+        self._consumer.close()
+
+    def forget(self) -> None:
+        """Leave this consumer to the process it belongs to."""
+        keep_for_ever(self._consumer)
+
+    def _taken(self, messages: list[Message]) -> list[Record]:
+        if self.where is None:
+            return []
+        topic, partition = self.where
+        records: list[Record] = []
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._look_at(error, message, records)
+            else:
+                records.append(_record(topic, partition, message))
+        if records:
+            self.position = max(self.position, records[-1].position + 1)
+        return records
+
+    def _look_at(self, error: KafkaError, message: Message, records: list[Record]) -> None:
+        """Pass by an end, and raise what else an error means; what was read before it is read again then."""
+        code = error.code()
+        if code == self._eof:
+            # Past the last record there may be positions that hold none: a transaction's markers.
+            self.position = max(self.position, message.offset() or 0)
+            return
+        topic, partition = self.where or ("", 0)
+        del records[:]
+        match error.name():
+            case "_AUTO_OFFSET_RESET" | "OFFSET_OUT_OF_RANGE" | "_LOG_TRUNCATION":
+                raise OutOfRange(error.str())
+            case "_BAD_MSG" | "INVALID_MSG" | "_BAD_COMPRESSION":
+                raise LogDamaged(
+                    f"{topic}:{partition} holds records that are not as they were stored, after position "
+                    f"{self.position}: {self._settings.redacted(error.str())}"
+                )
+            case "_ALL_BROKERS_DOWN" | "_TRANSPORT" | "_RESOLVE" | "_TIMED_OUT" | "_MAX_POLL_EXCEEDED":
+                return  # tries again by itself
+            case "GROUP_AUTHORIZATION_FAILED":
+                return  # no group is joined
+            case _:
+                raise explained(error, topic, self._settings)
+
+
+def _record(topic: str, partition: int, message: Message) -> Record:
+    """Return what a message holds; what another client left out (key, value, a header's value) is empty."""
+    kind, stamp = message.timestamp()
+    headers = tuple(cast("list[tuple[str, bytes]]", message.headers() or ()))
+    if None in [value for _, value in headers]:
+        headers = tuple([(name, value or b"") for name, value in headers])
+    return Record(
+        topic,
+        partition,
+        message.offset() or 0,
+        stamp * 1000 if kind == _BY_THE_LOG else _stamped_by_its_writer(stamp, headers),
+        message.key() or b"",
+        message.value() or b"",
+        headers,
+    )
+
+
+def _stamped_by_its_writer(millis: int, headers: Sequence[tuple[str, bytes]]) -> int:
+    """Return when a copied record was recorded, in microseconds: its header's count within the stamp's millisecond."""
+    origin = copied_from(headers)
+    if origin is not None and origin.recorded_at // 1000 == millis:
+        return origin.recorded_at
+    return millis * 1000

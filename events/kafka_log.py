@@ -1,0 +1,312 @@
+"""The log on Kafka: one topic of the cluster for each of ours, in order within a partition.
+
+An append is acknowledged once all in-sync replicas have it. A batch is not one transaction: of one that failed,
+the first records of each partition may have been appended. Reads see what is committed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deedbook.events.clock import now_micros
+from deedbook.events.copied_from import HEADER, copied_from
+from deedbook.events.errors import (
+    DeedbookError,
+    InvalidInput,
+    LogDamaged,
+    LogReplaced,
+    LogUnavailable,
+)
+from deedbook.events.facts import TOPICS
+from deedbook.events.kafka_client import Admin, explained, keep_for_ever, native, pause_before_retry
+from deedbook.events.kafka_fetching import OutOfRange
+from deedbook.events.kafka_producing import Producing
+from deedbook.events.kafka_reading import Reading
+from deedbook.events.kafka_topics import check, describe
+from deedbook.events.log import MAX_BODY_BYTES, MAX_HEAD_BYTES, NewRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from deedbook.events.kafka_settings import KafkaSettings
+    from deedbook.events.log import Record
+
+_OPENING_SECONDS = 15.0
+_ASKING_SECONDS = 30.0
+_LOOK_SECONDS = 1.0
+_OPEN: weakref.WeakSet[KafkaLog] = weakref.WeakSet()
+
+
+@dataclass(slots=True)
+class _Clients:
+    """The clients of one process."""
+
+    pid: int
+    admin: Admin
+    producing: Producing
+    reading: Reading
+
+    def forget(self) -> None:
+        """Leave them to the process they belong to."""
+        keep_for_ever(self.admin.client)
+        self.producing.forget()
+        self.reading.forget()
+
+
+class KafkaLog:
+    """The `Log` kept on Kafka, in topics that `create_topics` made.
+
+    ``copying`` opens a log that is being copied into: its records are stamped with the times in their
+    ``ce_copiedfrom`` headers. ``clock`` tells the time in microseconds since 1970; the cluster stamps all
+    others. Raises NotFound, InvalidInput (a topic that would lose events), AccessDenied, LogUnavailable, MissingExtra.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, *, copying: bool = False, clock: Callable[[], int] = now_micros
+    ) -> None:
+        self._settings = settings
+        self._copying = copying
+        self._clock = clock
+        self._closed = False
+        self._clients = self._new_clients()
+        deadline = time.monotonic() + _OPENING_SECONDS
+        self._topics = describe(self._clients.admin, deadline, at_once_if_denied=True)
+        check(self._clients.admin, self._topics, deadline, copying=copying)
+        self._partitions = dict(self._topics.partitions)
+        self._looked = time.monotonic()
+        _notice_forks()
+        _OPEN.add(self)
+
+    def append(
+        self, topic: str, records: Sequence[NewRecord], *, timeout_seconds: float = 30.0
+    ) -> list[tuple[int, int]]:
+        """Append records in order and return each one's (partition, position) once all are acknowledged.
+
+        Raises LogUnavailable (time-out, or a part failed: what was appended is unknown or said), LogReplaced,
+        AccessDenied, InvalidInput.
+        """
+        _check_topic(topic)
+        deadline = time.monotonic() + timeout_seconds
+        for record in records:
+            _check_size(record)
+        clients = self._current()
+        if not records:
+            return []
+        stamp = self._copied_millis if self._copying else None
+        try:
+            return clients.producing.append(topic, records, deadline, timestamp_of=stamp)
+        except LogReplaced as error:
+            raise self._verified(error) from None
+
+    def read(
+        self,
+        topic: str,
+        partition: int,
+        start: int,
+        *,
+        max_records: int = 10_000,
+        max_bytes: int = 32 << 20,
+        timeout_seconds: float = 0.0,
+    ) -> list[Record]:
+        """Return the records from ``start`` on, in order; waits for the first until the time-out.
+
+        Raises LogDamaged (records are missing or changed), LogReplaced, LogUnavailable, AccessDenied, InvalidInput.
+        """
+        if start < 0 or max_records < 1 or max_bytes < 1:
+            raise InvalidInput(
+                "a read starts at position 0 or later, and asks for at least one record and byte"
+            )
+        clients = self._current()
+        self._check_partition(topic, partition)
+        try:
+            return clients.reading.read(
+                topic,
+                partition,
+                start,
+                max_records=max_records,
+                max_bytes=max_bytes,
+                timeout_seconds=timeout_seconds,
+            )
+        except OutOfRange:
+            raise self._out_of_range(topic, partition, start) from None
+        except LogReplaced as error:
+            raise self._verified(error) from None
+
+    def partitions(self, topic: str) -> int:
+        """Return how many partitions the topic has, as of a second ago."""
+        _check_topic(topic)
+        self._current()
+        self._look_again()
+        return self._known_partitions(topic)
+
+    def end(self, topic: str, partition: int = 0) -> int:
+        """Return the position the next record will get, as the cluster says now."""
+        self._current()
+        self._check_partition(topic, partition)
+        return self._offsets([(topic, partition)])[topic, partition]
+
+    def ends(self, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+        """Return the position the next record will get, for each (topic, partition), in one round trip."""
+        for topic in topics:
+            _check_topic(topic)
+        self._current()
+        self._look_again()
+        return self._offsets(
+            [(topic, one) for topic in topics for one in range(self._known_partitions(topic))]
+        )
+
+    def identity(self) -> str:
+        """Return the ids of the cluster and of each topic."""
+        return self._topics.identity()
+
+    def close(self) -> None:
+        """End all clients; a read that waits returns with nothing. Closing twice is harmless."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._clients.pid == os.getpid():
+            self._clients.producing.close()
+            self._clients.reading.close()
+
+    def after_fork(self) -> None:
+        """Leave the parent's clients alone: called in a child, where their threads are not."""
+        self._clients.forget()
+
+    def _new_clients(self) -> _Clients:
+        reading = Reading(self._settings, self._end_of)
+        return _Clients(os.getpid(), Admin(self._settings), Producing(self._settings), reading)
+
+    def _current(self) -> _Clients:
+        if self._closed:
+            raise InvalidInput(f"the log at {self._settings.servers} was closed by this program")
+        if self._clients.pid != os.getpid():
+            self._clients = self._new_clients()
+        return self._clients
+
+    def _end_of(self, topic: str, partition: int) -> int:
+        self._look_again()
+        return self._offsets([(topic, partition)])[topic, partition]
+
+    def _offsets(
+        self, wanted: Sequence[tuple[str, int]], *, earliest: bool = False
+    ) -> dict[tuple[str, int], int]:
+        """Return where partitions end (the last committed), or begin; tries again while leaders change."""
+        kafka = native()
+        admin = self._current().admin
+        deadline = time.monotonic() + _ASKING_SECONDS
+        spec = kafka.admin.OffsetSpec.earliest() if earliest else kafka.admin.OffsetSpec.latest()
+        name = self._settings.topic
+        places = {kafka.TopicPartition(name(topic), number): (topic, number) for topic, number in wanted}
+        found: dict[tuple[str, int], int] = {}
+        while places:
+            futures = admin.client.list_offsets(
+                dict.fromkeys(places, spec),
+                isolation_level=kafka.IsolationLevel.READ_COMMITTED,
+                request_timeout=max(1.0, deadline - time.monotonic()),
+            )
+            for place, answer in admin.answers(futures, deadline).items():
+                if not isinstance(answer, kafka.KafkaError):
+                    found[places.pop(place)] = answer.offset
+                    continue
+                meaning = explained(answer, places[place][0], self._settings)
+                if isinstance(meaning, LogReplaced):
+                    raise self._verified(meaning)
+                if not isinstance(meaning, LogUnavailable) or not pause_before_retry(deadline):
+                    raise meaning
+        return {where: found[where] for where in wanted}
+
+    def _look_again(self) -> None:
+        """See, at most once a second, that the topics are still those this log was opened with."""
+        if time.monotonic() - self._looked >= _LOOK_SECONDS:
+            self._look()
+
+    def _look(self) -> None:
+        now = describe(self._current().admin, time.monotonic() + _ASKING_SECONDS)
+        self._looked = time.monotonic()
+        if changed := now.changed_since(self._topics):
+            raise LogReplaced(
+                f"the log at {self._settings.servers} is not the one that was opened: {changed}"
+            )
+        self._partitions = dict(now.partitions)
+
+    def _verified(self, error: LogReplaced) -> DeedbookError:
+        """Return what is behind an error that says a topic is gone: brokers that just started say so, too."""
+        try:
+            self._look()
+        except LogReplaced as found:
+            return found
+        return LogUnavailable(f"{error}, or its brokers do not know it yet: try again")
+
+    def _out_of_range(self, topic: str, partition: int, start: int) -> DeedbookError:
+        """Return what it means that a partition does not have a position."""
+        try:
+            self._look()
+            end = self._offsets([(topic, partition)])[topic, partition]
+            first = self._offsets([(topic, partition)], earliest=True)[topic, partition]
+        except DeedbookError as error:
+            return error
+        if start > end:
+            return LogReplaced(
+                f"{topic}:{partition} ends at {end}, and was to be read from {start} on: the log lost records or was "
+                "recreated"
+            )
+        if start < first:
+            return LogDamaged(
+                f"{topic}:{partition} begins at {first}, and was to be read from {start} on: the records before were "
+                "deleted"
+            )
+        return LogUnavailable(f"{topic}:{partition} could not be read from {start} on just now: try again")
+
+    def _known_partitions(self, topic: str) -> int:
+        if topic not in self._partitions:
+            raise explained(
+                native().KafkaError(native().KafkaError.TOPIC_AUTHORIZATION_FAILED), topic, self._settings
+            )
+        return self._partitions[topic]
+
+    def _check_partition(self, topic: str, partition: int) -> None:
+        _check_topic(topic)
+        if not 0 <= partition < self._known_partitions(topic):
+            self._look()
+        if not 0 <= partition < self._known_partitions(topic):
+            raise InvalidInput(
+                f"there is no partition {partition} of {topic!r}: it has {self._known_partitions(topic)}, from 0 on"
+            )
+
+    def _copied_millis(self, record: NewRecord) -> int:
+        """Return the time a copied record is stamped with, or now for one that is not copied; milliseconds."""
+        origin = copied_from(record.headers)
+        return (self._clock() if origin is None else origin.recorded_at) // 1000
+
+
+def _notice_forks() -> None:
+    """See, once in a process, that no child destroys its parent's clients."""
+    if not _NOTICING:
+        os.register_at_fork(after_in_child=_after_fork)
+        _NOTICING.append(True)
+
+
+_NOTICING: list[bool] = []
+
+
+def _after_fork() -> None:
+    for log in list(_OPEN):
+        log.after_fork()
+
+
+def _check_topic(topic: str) -> None:
+    if topic not in TOPICS:
+        raise InvalidInput(f"there is no topic {topic[:60]!r}: the topics are {', '.join(TOPICS)}")
+
+
+def _check_size(record: NewRecord) -> None:
+    if len(record.value) > MAX_BODY_BYTES:
+        raise InvalidInput(f"a body of {len(record.value):,} bytes is over the limit of {MAX_BODY_BYTES:,}")
+    headers = record.headers if not record.headers or record.headers[-1][0] != HEADER else record.headers[:-1]
+    head = len(record.key) + sum([len(name.encode()) + len(value) for name, value in headers])
+    if head > MAX_HEAD_BYTES:
+        raise InvalidInput(f"key and headers are over the limit of {MAX_HEAD_BYTES:,} bytes")
