@@ -14,6 +14,7 @@ import time
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -106,14 +107,24 @@ class KafkaCluster:
             options["ssl.ca.location"] = str(self._certificates.authority_path)
         return options
 
+    @cached_property
     def admin(self) -> AdminClient:
-        """An admin client with every right."""
+        """An admin client with every right; it finds its way back to brokers that were away."""
         return quiet_admin(self.internal_servers)
 
     def leader_of(self, topic: str, partition: int = 0) -> int:
         """The number of the broker that leads a partition; -1 where none does."""
-        metadata = self.admin().list_topics(topic, timeout=10).topics[topic]
-        return int(metadata.partitions[partition].leader)
+        ends_at = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                metadata = self.admin.list_topics(topic, timeout=3).topics[topic]
+                return int(metadata.partitions[partition].leader)
+            except (
+                KafkaException,
+                KeyError,
+            ):  # it asked a broker that is frozen, or new and knows nothing yet
+                if time.monotonic() > ends_at:
+                    raise
 
     # --- what is done to it ----------------------------------------------------------------------
 
@@ -203,7 +214,7 @@ class KafkaCluster:
                     raise RuntimeError(self._complaint(broker, "ended"))
             if all(is_open(self._ports[broker].internal) for broker in brokers):
                 with contextlib.suppress(KafkaException):
-                    missing = set(brokers) - set(self.admin().list_topics(timeout=2).brokers)
+                    missing = set(brokers) - set(self.admin.list_topics(timeout=2).brokers)
                     if not missing:
                         return
             time.sleep(0.05)
@@ -216,7 +227,7 @@ class KafkaCluster:
 
     def _configure(self, broker: int) -> None:
         """Write a broker's `server.properties`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
         properties = broker_properties(
             broker, self._ports, self._data(broker), self.security, self._certificates
         )
@@ -231,6 +242,8 @@ def quiet_admin(servers: str) -> AdminClient:
     options: dict[str, Any] = {
         "bootstrap.servers": servers,
         "log_level": 0,
+        "reconnect.backoff.max.ms": 500,
+        "socket.timeout.ms": 3000,
         "error_cb": lambda _error: None,
     }
     return AdminClient(options)

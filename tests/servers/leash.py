@@ -129,9 +129,9 @@ def _guard(lock_path: Path, folder: Path, *, temporary: bool) -> None:
     _remove_strays(folder)
     if temporary:
         shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):  # the last of several guards finds nothing else beside its lock
-            if list(lock_path.parent.iterdir()) == [lock_path]:
-                shutil.rmtree(lock_path.parent)
+        with contextlib.suppress(FileNotFoundError):
+            if not any(path.is_dir() for path in lock_path.parent.iterdir()):
+                shutil.rmtree(lock_path.parent)  # this was the last of the guards with that lock
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ class S3Server:
 
     def start(self) -> None:
         """Start the server, and wait until it answers its own identity."""
-        (self.folder / "data").mkdir(parents=True, exist_ok=True)
+        (self.folder / "data").mkdir(exist_ok=True)
         self._configure()
         leave_nothing(self.folder, self._sockets())
         # Of a new bucket's files it would make seven at once.
