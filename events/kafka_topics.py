@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from deedbook.events.errors import InvalidInput, LogUnavailable, NotFound
 from deedbook.events.facts import QUARANTINE, REGISTRY, TOPICS
-from deedbook.events.kafka_client import LOGGER, Admin, explained, made, native, options, pause_before_retry
+from deedbook.events.kafka_client import (
+    LOGGER,
+    Admin,
+    Reports,
+    explained,
+    made,
+    native,
+    options,
+    pause_before_retry,
+)
 from deedbook.events.log import MAX_BODY_BYTES, MAX_HEAD_BYTES
 
 if TYPE_CHECKING:
@@ -192,8 +201,15 @@ def create_topics(settings: KafkaSettings, *, partitions: int = 6, copying: bool
     before = describe(admin, deadline, at_once_if_denied=True)
     missing = [name for name in TOPICS if name not in before.ids]
     if missing:
-        times = COPYING if copying else {}
-        _create(admin, missing, partitions, len(before.brokers), deadline, times=times)
+        copies = min(3, max(1, len(before.brokers)))
+        configuration = {
+            **_SAFE,
+            **(COPYING if copying else {}),
+            "max.message.bytes": str(_MAX_MESSAGE_BYTES),
+            "min.insync.replicas": str(min(2, copies)),
+        }
+        counts = {name: 1 if name in _SINGLE else partitions for name in missing}
+        _create(admin, counts, copies, configuration, deadline)
     for broker in before.brokers:
         _await_topics(settings, broker, deadline)
     check(admin, describe(admin, deadline), deadline, copying=copying)
@@ -222,8 +238,7 @@ def _create(
 
 def _await_topics(settings: KafkaSettings, broker: str, deadline: float) -> None:
     """Wait until one broker knows all topics and a leader for each partition."""
-    reports = Admin(settings).reports
-    configuration = options(settings, reports, {}) | {"bootstrap.servers": broker}
+    configuration = options(settings, Reports(settings), {}) | {"bootstrap.servers": broker}
     client = made(settings, native().admin.AdminClient, configuration)
     wanted = {settings.topic(name) for name in TOPICS}
     while True:
