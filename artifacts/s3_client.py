@@ -63,4 +63,15 @@ def new_client(address: S3Address, limits: S3Limits) -> Any:  # noqa: ANN401 (bo
     )
     # A server of one's own signs for some region: whichever, as long as both sides say the same.
     region = address.region or session.region_name or ("us-east-1" if address.endpoint else None)
-    return session.client("s3", endpoint_url=address.endpoint, region_name=region, config=config)
+    client = session.client("s3", endpoint_url=address.endpoint, region_name=region, config=config)
+    client.meta.events.register_last("before-parameter-build.s3", _follow_no_redirect)
+    return client
+
+
+def _follow_no_redirect(context: dict[str, Any], **_: object) -> None:
+    """Tell botocore that it has followed a redirect to another region already.
+
+    It would look for the right region by itself, at each start and for several requests, and without end
+    where a server names none; an address that is wrong is to be mended once instead.
+    """
+    context.setdefault("s3_redirect", {})["redirected"] = True

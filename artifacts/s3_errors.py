@@ -82,7 +82,6 @@ _LIBRARY_SENTENCES: dict[str, tuple[type[DeedbookError], str]] = {
     "IncompleteReadError": (StorageUnavailable, "{server} broke off its answer; try again"),
     "ResponseStreamingError": (StorageUnavailable, "{server} broke off its answer; try again"),
     "HTTPClientError": (StorageUnavailable, "{server} could not be reached; try again"),
-    "ResponseParserError": (InvalidInput, "what answers at {server} is not an S3 server"),
     "EndpointProviderError": (InvalidInput, "boto3 knows no server for {bucket}: check region and endpoint"),
 }
 
@@ -95,7 +94,7 @@ def plain_errors(address: S3Address) -> Iterator[None]:
         yield
     except library.ClientError as error:
         raise answered(error, address) from None
-    except (library.BotoCoreError, library.HTTPClientError) as error:
+    except (library.BotoCoreError, needed("botocore.parsers").ResponseParserError) as error:
         raise _of_the_library(error, address) from None
 
 
@@ -108,6 +107,13 @@ def code_of(error: Any) -> str:  # noqa: ANN401 (botocore's ClientError, which h
 def says_nothing(error: Any) -> bool:  # noqa: ANN401 (botocore's ClientError)
     """Say whether the answer is a bare status, as every answer to HEAD is."""
     return code_of(error).isdecimal()
+
+
+def told(answer: Any, name: str, server: str) -> Any:  # noqa: ANN401 (boto3's answers)
+    """What an answer says under a name that S3 always says; InvalidInput if it is no answer of S3's."""
+    if answer.get(name) is None:
+        raise _no_s3_server(server)
+    return answer[name]
 
 
 def missing_bucket(address: S3Address) -> NotFound:
@@ -159,20 +165,28 @@ def _denied(error: Any, address: S3Address) -> AccessRefused:  # noqa: ANN401 (b
 
 def _wrong_region(error: Any, address: S3Address) -> InvalidInput:  # noqa: ANN401 (botocore's ClientError)
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    told = str(error.response.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region") or "")
-    if not _REGION.fullmatch(told):
+    region = str(error.response.get("Error", {}).get("Region") or headers.get("x-amz-bucket-region") or "")
+    if not _REGION.fullmatch(region):
         return InvalidInput(
             f"the bucket {address.bucket} is in another region than the one asked: add ?region=… to the artifact URL"
         )
     return InvalidInput(
-        f"the bucket {address.bucket} is in the region {told}: put region={told} into the artifact URL"
+        f"the bucket {address.bucket} is in the region {region}: put region={region} into the artifact URL"
     )
 
 
 def _of_the_library(error: Exception, address: S3Address) -> DeedbookError:
     """Return the error for what boto3 raised by itself: the nearest class with a sentence decides."""
+    if isinstance(error, needed("botocore.parsers").ResponseParserError):
+        return _no_s3_server(address.server)
     for cls in type(error).__mro__:
         if cls.__name__ in _LIBRARY_SENTENCES:
             kind, sentence = _LIBRARY_SENTENCES[cls.__name__]
             return kind(sentence.format(server=address.server, bucket=address.bucket))
     return InvalidInput(f"boto3 could not ask {address.server} ({type(error).__name__})")
+
+
+def _no_s3_server(server: str) -> InvalidInput:
+    return InvalidInput(
+        f"what answers at {server} is not an S3 server: check the endpoint in the artifact URL"
+    )

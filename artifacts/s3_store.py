@@ -8,13 +8,14 @@ import io
 import os
 import shutil
 import tempfile
+import threading
 import time
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deedbook.artifacts.s3_client import S3Limits, needed, new_client
-from deedbook.artifacts.s3_errors import answered, code_of, missing_bucket, plain_errors, says_nothing
+from deedbook.artifacts.s3_errors import answered, code_of, missing_bucket, plain_errors, says_nothing, told
 from deedbook.artifacts.s3_upload import Measured, Upload, UploadLost, measure, opened
 from deedbook.artifacts.store import (
     LOCAL_SCHEME,
@@ -59,6 +60,7 @@ class S3ArtifactStore:
         self.address = address
         self._cache = cache
         self._limits = limits or S3Limits()
+        self._locks: dict[int, threading.Lock] = {}
         self._clients: dict[int, Any] = {}
         self._temporary: dict[int, Path] = {}
         self._bucket_was_seen = False
@@ -166,11 +168,12 @@ class S3ArtifactStore:
 
     def _client(self) -> Any:  # noqa: ANN401 (a boto3 client)
         """This process's client: one that was made before a fork shares its connections with the parent."""
-        client = self._clients.get(os.getpid())
-        if client is None:
-            # Two threads may each make one; one of the two is kept. No lock, as a fork could inherit it held.
-            client = self._clients.setdefault(os.getpid(), new_client(self.address, self._limits))
-        return client
+        process = os.getpid()
+        # A lock for each process, too: a fork may inherit its parent's while another thread holds it.
+        with self._locks.setdefault(process, threading.Lock()):
+            if process not in self._clients:
+                self._clients[process] = new_client(self.address, self._limits)
+            return self._clients[process]
 
     def _send(self, upload: Upload) -> None:
         """Upload; where the key turns out to be taken, verify what is there."""
@@ -197,7 +200,8 @@ class S3ArtifactStore:
     def _probably_holds(self, measured: Measured) -> bool:
         """Look before sending; credentials that may write and not read are left to the upload's own answer."""
         try:
-            return self._holds(measured)
+            with plain_errors(self.address):
+                return self._holds(measured)
         except AccessRefused:
             return False
 
@@ -210,9 +214,10 @@ class S3ArtifactStore:
         head = self._head(measured.sha256)
         if head is None:
             return False
-        if head["ContentLength"] != measured.size_bytes:
+        size_bytes = told(head, "ContentLength", self.address.server)
+        if size_bytes != measured.size_bytes:
             raise ArtifactDamaged(
-                f"artifact {measured.sha256} is damaged: it has {head['ContentLength']} bytes in {self.address.uri},"
+                f"artifact {measured.sha256} is damaged: it has {size_bytes} bytes in {self.address.uri},"
                 f" not {measured.size_bytes}"
             )
         if head.get("ChecksumSHA256") != measured.checksum:
@@ -280,7 +285,7 @@ class S3ArtifactStore:
             if code_of(error) in _ABSENT:
                 raise NotFound(f"no artifact {sha256} in {self.address.uri}") from None
             raise answered(error, self.address) from None
-        size_bytes = int(answer["ContentLength"])
+        size_bytes = told(answer, "ContentLength", self.address.server)
         if max_bytes is not None and size_bytes > max_bytes:
             answer["Body"].close()
             raise InvalidInput(f"artifact {sha256} has {size_bytes} bytes; at most {max_bytes} are read here")
@@ -291,13 +296,11 @@ class S3ArtifactStore:
         if self._cache is not None:
             return LocalArtifactStore(self._cache)
         process = os.getpid()
-        if process not in self._temporary:
-            made = Path(tempfile.mkdtemp(prefix="deedbook-artifacts-"))
-            if self._temporary.setdefault(process, made) is made:
-                weakref.finalize(self, _remove, process, made)
-            else:
-                made.rmdir()
-        return LocalArtifactStore(self._temporary[process])
+        with self._locks.setdefault(process, threading.Lock()):
+            if process not in self._temporary:
+                self._temporary[process] = Path(tempfile.mkdtemp(prefix="deedbook-artifacts-"))
+                weakref.finalize(self, _remove, process, self._temporary[process])
+            return LocalArtifactStore(self._temporary[process])
 
 
 def _made_again(address: S3Address, cache: Path | None, limits: S3Limits) -> S3ArtifactStore:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from deedbook.artifacts.s3_client import needed
-from deedbook.artifacts.s3_errors import EXISTS, code_of
+from deedbook.artifacts.s3_errors import EXISTS, code_of, told
 from deedbook.events.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Upload:
         begun = self.client.create_multipart_upload(
             Bucket=self.bucket, Key=self.key, ChecksumAlgorithm="SHA256"
         )
-        upload_id = begun["UploadId"]
+        upload_id = told(begun, "UploadId", self.client.meta.endpoint_url)
         try:
             parts = self._send_parts(upload_id)
             self._check_end()
@@ -201,12 +201,16 @@ class Upload:
             Body=io.BytesIO(data),
             ChecksumSHA256=checksum,
         )
-        return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
+        return {
+            "PartNumber": number,
+            "ETag": told(answer, "ETag", self.client.meta.endpoint_url),
+            "ChecksumSHA256": checksum,
+        }
 
     def _abort(self, upload_id: str) -> None:
         """Give up the parts that were sent; where even that fails, the bucket's lifecycle rule has to."""
         library = needed("botocore.exceptions")
-        with contextlib.suppress(library.ClientError, library.BotoCoreError, library.HTTPClientError):
+        with contextlib.suppress(library.ClientError, library.BotoCoreError):
             self.client.abort_multipart_upload(Bucket=self.bucket, Key=self.key, UploadId=upload_id)
 
     def _part(self, digest: bytes) -> bytes:

@@ -8,10 +8,14 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import catboost
 import numpy as np
@@ -30,107 +34,238 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from deedbook.artifacts.formats import check_format, detect_format, load_model, save_model
 from deedbook.artifacts.predictions import predict_rows
 from deedbook.artifacts.requests import MAX_TEXT_CHARACTERS, decode, encode, rows_for
-from deedbook.artifacts.store import LocalArtifactStore, store_at
+from deedbook.artifacts.s3_address import S3Address
+from deedbook.artifacts.s3_store import S3ArtifactStore
+from deedbook.artifacts.store import ArtifactStore, LocalArtifactStore, Stored, store_at
 from deedbook.events.errors import ArtifactDamaged, InvalidInput, NotFound, StorageFull
+from tests.servers.shared import Bucket
 
 X = np.array([[1.0, 2.0], [2.0, 1.0], [3.0, 5.0], [4.0, 3.0]])
 Y = X @ [2.0, 3.0] + 1.0
 ROWS = [[1.0, 1.0], [10.0, 0.0]]
 
 
+STORES = ("local", "s3")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An empty store of one kind, and a way past it to damage what it keeps."""
+
+    store: ArtifactStore
+    damage: Callable[[str, bytes], object]
+
+
+def kept_in_a_folder(folder: Path) -> Kept:
+    """A store in a folder that does not exist yet."""
+
+    def damage(digest: str, data: bytes) -> None:
+        file = folder / "sha256" / digest[:2] / digest
+        file.chmod(0o644)
+        file.write_bytes(data)
+
+    return Kept(LocalArtifactStore(folder), damage)
+
+
+def kept_in_s3(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Kept:
+    """A store in a fresh bucket of the real server."""
+    for name, value in bucket.place.environment().items():
+        monkeypatch.setenv(name, value)
+    address = S3Address(bucket.name, "models", bucket.place.endpoint, bucket.place.region)
+    client: Any = bucket.client
+
+    def damage(digest: str, data: bytes) -> None:
+        client.put_object(Bucket=address.bucket, Key=address.key(digest), Body=data)
+
+    return Kept(S3ArtifactStore(address), damage)
+
+
+@pytest.fixture(params=STORES)
+def kept(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
+    """An empty store of each kind in turn."""
+    if request.param == "local":
+        return kept_in_a_folder(tmp_path / "artifacts")
+    return kept_in_s3(request.getfixturevalue("s3"), monkeypatch)
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> LocalArtifactStore:
+def store(kept: Kept) -> ArtifactStore:
+    """The store itself."""
+    return kept.store
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> LocalArtifactStore:
     """An empty store in a folder that does not exist yet."""
     return LocalArtifactStore(tmp_path / "artifacts")
 
 
-# --- the store ---------------------------------------------------------------------------------
+# --- what every store keeps --------------------------------------------------------------------
 
 
-def test_bytes_and_files_come_back_under_their_digest(store: LocalArtifactStore, tmp_path: Path) -> None:
-    """Bytes and a file with the same content are one artifact."""
-    (tmp_path / "model.bin").write_bytes(b"model")
+class TestStore:
+    """The contract."""
 
-    stored = store.put(b"model")
+    def test_bytes_and_files_come_back_under_their_digest(self, store: ArtifactStore, tmp_path: Path) -> None:
+        """Bytes and a file with the same content are one artifact, named by what it holds."""
+        (tmp_path / "model.bin").write_bytes(b"model")
 
-    assert sha256(b"model").hexdigest() == stored.sha256
-    assert f"artifact:sha256:{stored.sha256}" == stored.uri
-    assert stored == store.put(tmp_path / "model.bin")
-    assert b"model" == store.fetch(store.digest_of(stored.uri))
-    assert b"model" == store.path(stored.sha256).read_bytes()
-    assert store.path(stored.sha256) == tmp_path / "artifacts" / "sha256" / stored.sha256[:2] / stored.sha256
+        stored = store.put(b"model")
+
+        assert (sha256(b"model").hexdigest(), 5) == (stored.sha256, stored.size_bytes)
+        assert stored == store.put(tmp_path / "model.bin")
+        assert stored.sha256 == store.digest_of(stored.uri)
+        assert b"model" == store.fetch(stored.sha256)
+        assert b"model" == store.path(stored.sha256).read_bytes()
+        assert store.has(stored.sha256)
+
+    @pytest.mark.parametrize("data", [b"", b"x" * 3_000_000])
+    def test_an_artifact_may_be_empty_or_large(
+        self, store: ArtifactStore, data: bytes, tmp_path: Path
+    ) -> None:
+        """From memory and from a file alike."""
+        (tmp_path / "model.bin").write_bytes(data)
+        stored = store.put(tmp_path / "model.bin")
+
+        assert stored == store.put(data)
+        assert data == store.fetch(stored.sha256) == store.path(stored.sha256).read_bytes()
+
+    @pytest.mark.parametrize("damage", [b"modem", b"mode", b""])
+    def test_damaged_bytes_are_never_returned(self, kept: Kept, damage: bytes) -> None:
+        """A flipped bit, a truncation: neither fetch, path nor a second put passes over it."""
+        store = kept.store
+        digest = store.put(b"model").sha256
+        kept.damage(digest, damage)
+
+        for reading in (lambda: store.fetch(digest), lambda: store.path(digest), lambda: store.put(b"model")):
+            with pytest.raises(ArtifactDamaged, match=f"artifact {digest} is damaged"):
+                reading()
+
+    @pytest.mark.parametrize("digest", ["", "ab", "../../etc/passwd", "A" * 64, "0" * 63 + "\n", "0" * 65])
+    def test_what_is_not_a_digest_is_looked_for_nowhere(self, store: ArtifactStore, digest: str) -> None:
+        """Paths and keys are made from digests only."""
+        for looking in (store.fetch, store.path, store.has):
+            with pytest.raises(InvalidInput, match="is not a SHA-256 digest"):
+                looking(digest)
+
+    def test_an_absent_artifact_is_not_found(self, store: ArtifactStore) -> None:
+        """Also when nothing was ever stored."""
+        for reading in (store.fetch, store.path):
+            with pytest.raises(NotFound, match="no artifact 0000"):
+                reading("0" * 64)
+        assert not store.has("0" * 64)
+
+    @pytest.mark.parametrize(
+        "uri", ["s3://bucket/key", "file:///etc/passwd", "artifact:sha256:../x", "artifact:sha256:"]
+    )
+    def test_a_foreign_uri_is_one_sentence(self, store: ArtifactStore, uri: str) -> None:
+        """A URI chooses bytes only through the digest in it."""
+        with pytest.raises(InvalidInput):
+            store.digest_of(uri)
+
+    def test_more_bytes_than_asked_for_are_not_read(self, store: ArtifactStore) -> None:
+        """A bound is checked before the bytes are in memory."""
+        digest = store.put(b"model").sha256
+        with pytest.raises(InvalidInput, match="has 5 bytes; at most 4 are read here"):
+            store.fetch(digest, max_bytes=4)
+        assert b"model" == store.fetch(digest, max_bytes=5)
+
+    def test_an_absent_source_is_not_found(self, store: ArtifactStore, tmp_path: Path) -> None:
+        """It is named."""
+        with pytest.raises(NotFound, match=r"no file '.*nothing' to store"):
+            store.put(tmp_path / "nothing")
+
+    def test_a_source_that_can_not_be_read_is_refused(self, store: ArtifactStore, tmp_path: Path) -> None:
+        """A folder, for example."""
+        with pytest.raises(InvalidInput, match="cannot read"):
+            store.put(tmp_path)
+
+    def test_progress_goes_from_nothing_to_everything(self, store: ArtifactStore, tmp_path: Path) -> None:
+        """It never goes back, and a second put, which may have nothing to do, ends with everything, too."""
+        (tmp_path / "model.bin").write_bytes(b"x" * 3_000_000)
+        for source in (tmp_path / "model.bin", b"x" * 3_000_000):
+            told: list[tuple[int, int]] = []
+            store.put(source, on_progress=lambda done, total: told.append((done, total)))  # noqa: B023 (called now)
+
+            assert sorted(told) == told
+            assert {3_000_000} == {total for _, total in told}
+            assert (3_000_000, 3_000_000) == told[-1]
+
+    def test_threads_may_share_a_store(self, store: ArtifactStore) -> None:
+        """8 threads store the same artifact and one of their own each: every one comes back."""
+        stored: list[tuple[bytes, Stored]] = []
+
+        def work(number: int) -> None:
+            stored.extend((data, store.put(data)) for data in (b"the same", f"{number}".encode()))
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=120)
+
+        assert 16 == len(stored)
+        assert [data for data, _ in stored] == [store.fetch(one.sha256) for _, one in stored]
 
 
-def test_a_store_that_was_moved_keeps_its_uris(store: LocalArtifactStore, tmp_path: Path) -> None:
+# --- where a store is --------------------------------------------------------------------------
+
+
+def test_a_store_that_was_moved_keeps_its_uris(local: LocalArtifactStore, tmp_path: Path) -> None:
     """A URI names no folder."""
-    stored = store.put(b"model")
+    stored = local.put(b"model")
     (tmp_path / "artifacts").rename(tmp_path / "elsewhere")
     moved = store_at(f"file://{tmp_path}/elsewhere")
 
+    assert f"artifact:sha256:{stored.sha256}" == stored.uri
     assert b"model" == moved.fetch(moved.digest_of(stored.uri))
 
 
-@pytest.mark.parametrize("damage", [b"modem", b"mode", b""])
-def test_damaged_bytes_are_never_returned(store: LocalArtifactStore, damage: bytes) -> None:
-    """A flipped bit, a truncation: neither fetch, path nor a second put passes over it."""
-    digest = store.put(b"model").sha256
-    file = store.path(digest)
-    file.chmod(0o644)
-    file.write_bytes(damage)
-
-    for reading in (lambda: store.fetch(digest), lambda: store.path(digest), lambda: store.put(b"model")):
-        with pytest.raises(ArtifactDamaged, match=f"artifact {digest} is damaged"):
-            reading()
+@pytest.mark.parametrize("location", ["gs://bucket/prefix", "file://relative", "https://user:hunter2@host/x"])
+def test_an_unknown_place_for_artifacts_is_refused(location: str) -> None:
+    """The sentence says which places there are, and repeats nothing that may be a password."""
+    with pytest.raises(InvalidInput, match="give a folder, file:///folder, or s3://bucket/prefix") as refused:
+        store_at(location)
+    assert "hunter2" not in str(refused.value)
 
 
-@pytest.mark.parametrize("digest", ["", "ab", "../../etc/passwd", "A" * 64, "0" * 63 + "\n", "0" * 65])
-def test_what_is_not_a_digest_makes_no_path(store: LocalArtifactStore, digest: str) -> None:
-    """Paths are made from digests only."""
-    with pytest.raises(InvalidInput, match="is not a SHA-256 digest"):
-        store.fetch(digest)
+# --- the store in a folder ---------------------------------------------------------------------
 
 
-def test_an_absent_artifact_is_not_found(store: LocalArtifactStore) -> None:
-    """Also when the folder itself is not there."""
-    with pytest.raises(NotFound, match="no artifact 0000"):
-        store.fetch("0" * 64)
-    assert not store.has("0" * 64)
+def test_an_artifact_is_one_file_named_by_its_digest(local: LocalArtifactStore, tmp_path: Path) -> None:
+    """Whoever looks into the folder finds it."""
+    digest = local.put(b"model").sha256
+
+    assert tmp_path / "artifacts" / "sha256" / digest[:2] / digest == local.path(digest)
 
 
-@pytest.mark.parametrize(
-    "uri", ["s3://bucket/key", "file:///etc/passwd", "artifact:sha256:../x", "artifact:sha256:"]
-)
-def test_a_foreign_uri_is_one_sentence(store: LocalArtifactStore, uri: str) -> None:
-    """A URI chooses bytes only through the digest in it."""
-    with pytest.raises(InvalidInput):
-        store.digest_of(uri)
-
-
-def test_an_unknown_place_for_artifacts_is_refused() -> None:
-    """There is one kind of store in this release."""
-    with pytest.raises(InvalidInput, match="cannot keep artifacts at 's3://bucket'"):
-        store_at("s3://bucket")
-
-
-def test_more_bytes_than_asked_for_are_not_read(store: LocalArtifactStore) -> None:
-    """A bound is checked before the bytes are in memory."""
-    digest = store.put(b"model").sha256
-    with pytest.raises(InvalidInput, match="has 5 bytes; at most 4 are read here"):
-        store.fetch(digest, max_bytes=4)
-
-
-def test_an_absent_source_leaves_nothing_behind(store: LocalArtifactStore, tmp_path: Path) -> None:
+def test_an_absent_source_leaves_nothing_behind(local: LocalArtifactStore, tmp_path: Path) -> None:
     """No temporary file stays after an error."""
     with pytest.raises(NotFound, match="no file"):
-        store.put(tmp_path / "nothing")
+        local.put(tmp_path / "nothing")
     assert [] == [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
 
 
+def test_a_copy_from_another_store_is_kept_if_it_is_whole(local: LocalArtifactStore, tmp_path: Path) -> None:
+    """Bytes of another digest are not; a damaged file in its place is replaced."""
+    digest = sha256(b"model").hexdigest()
+    with pytest.raises(ArtifactDamaged, match=f"artifact {digest} is damaged"):
+        local.keep(digest, [b"mod", b"em"])
+    assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
+
+    copy = local.keep(digest, [b"mod", b"el"])
+    copy.chmod(0o644)
+    copy.write_bytes(b"modem")
+
+    assert copy == local.keep(digest, [b"model"]) == local.path(digest)
+    assert b"model" == local.fetch(digest)
+
+
 def test_the_leftovers_of_a_killed_writer_are_removed_and_a_living_ones_kept(
-    store: LocalArtifactStore, tmp_path: Path
+    local: LocalArtifactStore, tmp_path: Path
 ) -> None:
     """A writer holds a lock on its file as long as it lives."""
-    store.put(b"first")
+    local.put(b"first")
     incoming = tmp_path / "artifacts" / "incoming"
     script = (
         "import fcntl, os, sys, time; f = open(sys.argv[1], 'wb'); fcntl.flock(f, fcntl.LOCK_EX);"
@@ -141,11 +276,11 @@ def test_the_leftovers_of_a_killed_writer_are_removed_and_a_living_ones_kept(
     ) as writer:  # the interpreter of this test run
         assert writer.stdout is not None
         writer.stdout.readline()
-        store.put(b"second")
+        local.put(b"second")
         assert ["writer"] == [path.name for path in incoming.iterdir()]
         writer.kill()
         writer.wait()
-    store.put(b"third")
+    local.put(b"third")
 
     assert [] == list(incoming.iterdir())
 
