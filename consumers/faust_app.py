@@ -33,6 +33,7 @@ def group_of(kafka: KafkaSettings) -> str:
 
 def faust_settings(kafka: KafkaSettings) -> dict[str, Any]:
     """Return what Faust is told. Raises InvalidInput, MissingExtra."""
+    _check_installed()
     times = timing(kafka.options)
     return {
         "id": group_of(kafka),
@@ -68,12 +69,9 @@ def faust_settings(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 def new_app(kafka: KafkaSettings, settings: Mapping[str, Any]) -> tuple[faust.App, TopicT]:
-    """Return an app for the event loop that runs now, and the topic of its orders. Raises MissingExtra."""
-    try:
-        import faust
-        from faust.app.base import BootStrategy
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"this needs {error.name}: pip install 'deedbook[worker]'") from error
+    """Return an app for the event loop that runs now, and the topic of its orders."""
+    import faust
+    from faust.app.base import BootStrategy
 
     class ConsumerOnly(BootStrategy):
         """What to start: the consumer, the agent, and what brings them together."""
@@ -102,6 +100,18 @@ def new_app(kafka: KafkaSettings, settings: Mapping[str, Any]) -> tuple[faust.Ap
         allow_empty=True,
     )
     return app, topic
+
+
+def _check_installed() -> None:
+    """Raise MissingExtra where Faust, or what its client unpacks records with, is not installed."""
+    try:
+        import faust  # noqa: F401
+        from aiokafka.codec import has_lz4, has_snappy, has_zstd
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"this needs {error.name}: pip install 'deedbook[worker]'") from error
+    # A producer chooses how it packs; a worker that can't unpack it would stand still at that record.
+    if not (has_lz4() and has_snappy() and has_zstd()):
+        raise MissingExtra("this needs cramjam: pip install 'deedbook[worker]'")
 
 
 def record_of(message: Message) -> Record:

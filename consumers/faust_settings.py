@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deedbook.events.errors import InvalidInput, MissingExtra
+from deedbook.events.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,12 +63,10 @@ def credentials(options: Mapping[str, str]) -> CredentialsT | None:
     """Return what Faust signs in with and whom it trusts, None for a plain connection.
 
     The options that only tune librdkafka are left to the log. Those of security all count: one that Faust
-    can't honour is refused. Raises InvalidInput, MissingExtra.
+    can't honour is refused. Raises InvalidInput.
     """
-    try:
-        from faust.auth import SASLCredentials, SSLCredentials
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"this needs {error.name}: pip install 'deedbook[worker]'") from error
+    from faust.auth import SASLCredentials, SSLCredentials
+
     protocol = options.get("security.protocol", "plaintext").lower()
     if protocol not in _PROTOCOLS:
         raise InvalidInput(f"security.protocol is {protocol!r}: it must be one of {', '.join(_PROTOCOLS)}")

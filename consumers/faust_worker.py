@@ -53,6 +53,7 @@ _STOP_SECONDS = 10.0
 # Whether it was appended is unknown after that, and appending it again harmless.
 _APPEND_SECONDS = 10.0
 _MAX_BACKOFF_SECONDS = 30.0
+_SETTLED_SECONDS = 60.0
 # What Kafka answers to somebody who may not: waiting mends none of it.
 _REFUSALS = ("Authorization", "Authentication", "Sasl", "SASL")
 
@@ -124,6 +125,7 @@ class _Worker:
         give_up_at = time.monotonic() + self._start_seconds
         backoff_seconds = 1.0
         while not self._ended():
+            began = time.monotonic()
             lost = await self._belong()
             if lost is None:
                 continue
@@ -134,9 +136,11 @@ class _Worker:
                     f"Kafka at {self._kafka.servers} did not let this worker in: {_said(lost)}"
                 )
             else:
-                _LOG.warning("%s (%s)", AWAY, _said(lost))
+                if time.monotonic() - began > _SETTLED_SECONDS:
+                    backoff_seconds = 1.0
+                _LOG.warning("this worker joins its group anew: %s", _said(lost))
                 await _until(self._ended, backoff_seconds)
-                backoff_seconds = 1.0 if self._was_let_in else min(backoff_seconds * 2, _MAX_BACKOFF_SECONDS)
+                backoff_seconds = min(backoff_seconds * 2, _MAX_BACKOFF_SECONDS)
         await self._finish()
         if self._failure is not None:
             raise self._failure
@@ -223,4 +227,6 @@ def _patiently(ask: Callable[[], _T], stop: Callable[[], bool]) -> _T:
 
 
 def _said(error: BaseException) -> str:
-    return printable(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, 200)
+    name = type(error).__name__
+    said = str(error).removeprefix(f"{name}: ")
+    return printable(f"{name}: {said}" if said else name, 200)
