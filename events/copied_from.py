@@ -30,7 +30,7 @@ def stamped(headers: Sequence[tuple[str, bytes]], origin: CopiedFrom) -> tuple[t
     """Return the headers with where the record comes from as the last one, in place of what an older copy said."""
     value = f"{origin.partition} {origin.position} {origin.recorded_at}"
     if origin.source:
-        value += f" {origin.source}"
+        value = f"{origin.source} {value}"
     return (*without_stamp(headers), (HEADER, value.encode()))
 
 
@@ -43,10 +43,10 @@ def copied_from(headers: Sequence[tuple[str, bytes]]) -> CopiedFrom | None:
     """Return where a record was copied from: None where it was not, or where the header says no such thing."""
     if not headers or headers[-1][0] != HEADER or len(headers[-1][1]) > _MAX_BYTES:
         return None
-    parts = headers[-1][1].split(b" ", 3)
+    parts = headers[-1][1].rsplit(b" ", 3)
     try:
-        partition, position, recorded_at = (int(part) for part in parts[:3])
-        source = parts[3].decode() if len(parts) > 3 else ""
+        partition, position, recorded_at = (int(part) for part in parts[-3:])
+        source = parts[0].decode() if len(parts) > 3 else ""
     except ValueError:
         return None
     return CopiedFrom(partition, position, recorded_at, source)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from deedbook.events.copied_from import CopiedFrom, copied_from, stamped
 from deedbook.events.errors import InvalidInput, LogDamaged
 from deedbook.events.facts import REGISTRY, TOPICS
+from deedbook.events.log import NewRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,13 +29,10 @@ MAX_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
+class Restored(NewRecord):
     """A record as it is put into a copy: ``recorded_at`` is the source's time, microseconds UTC."""
 
-    value: bytes
-    key: bytes
-    headers: tuple[tuple[str, bytes], ...]
-    recorded_at: int
+    recorded_at: int = 0
 
 
 class CopyTarget(Protocol):

@@ -128,9 +128,13 @@ def _opened(here: Place, there: Place, partitions: int) -> Iterator[tuple[Log, C
 
 
 def _target(place: Place, partitions: int) -> CopyTarget:
-    from deedbook.events.sqlite_restoring import SqliteTarget
+    if place.kafka is None:
+        from deedbook.events.sqlite_restoring import SqliteTarget
 
-    return SqliteTarget(place.folder)
+        return SqliteTarget(place.folder)
+    from deedbook.events.kafka_copying import KafkaTarget
+
+    return KafkaTarget(place.kafka, partitions=partitions)
 
 
 def _carry(log: Log, to: CopyTarget, there: Place) -> tuple[Copied, Compared]:
