@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
+import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from deedbook.artifacts.formats import SAFE_FORMATS, load_model
+from deedbook.client.announced import Following, Listener, announced_binding
 from deedbook.client.git import head_commit
 from deedbook.client.local_copies import LocalCopies
+from deedbook.client.patience import within
 from deedbook.client.reading import Reader
 from deedbook.client.recording import Recorder
 from deedbook.client.registry import read_settings
@@ -25,16 +29,24 @@ from deedbook.events.errors import (
     NotFound,
     ProjectionBusy,
     StorageFull,
+    UnknownSchema,
 )
 from deedbook.events.facts import ModelLoaded
 from deedbook.events.names import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from deedbook.client.announced import News
     from deedbook.projector.queries import BoundModel, Deployment
 
+T = TypeVar("T")
 REGISTRY_SOURCE = "registry"
 COPY_SOURCE = "local copy"
-_AWAY = (LogUnavailable, LogDamaged, LogReplaced, ProjectionBusy, StorageFull)
+_AWAY = (LogUnavailable, LogDamaged, LogReplaced, ProjectionBusy, StorageFull, UnknownSchema)
+# A cluster that is well answers in a tenth of a second. One that did not is left alone for a while.
+_PATIENCE_SECONDS = 5.0
+_AWAY_SECONDS = 30.0
 
 
 class Host:
@@ -64,6 +76,9 @@ class Host:
         self._copies = LocalCopies(_cache_folder())
         self._deployment: Deployment | None = None
         self._source = REGISTRY_SOURCE
+        self._listener = Listener(self._recorder.codec, self.service, self.environment)
+        self._away_until = 0.0
+        self._closed = threading.Event()
 
     @property
     def deployment(self) -> Deployment:
@@ -93,37 +108,77 @@ class Host:
         self._report(bound)
         return loaded
 
+    def follow(
+        self,
+        *,
+        since_position: int | None = None,
+        stop: Callable[[], bool] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Iterator[News]:
+        """Return what this service is told in this environment from now on, as it comes, for any of its releases.
+
+        Each is a DeploymentCreated (a release was bound; or made the current one again: a rollback) or a
+        DeploymentRejected, and comes once. While the registry is away nothing comes, and all that was missed comes
+        when it is back. It ends when ``stop`` says so, asked several times a second, when nothing came for
+        ``timeout_seconds``, and when this host is closed. ``since_position``: also what was decided before, at
+        that position of the registry (a fact's ``requested_at_position``) or after it.
+
+        Raises NotFound (no registry there), UnknownSchema (told by a newer release), and what reading raises.
+        """
+        following = Following(self._recorder.log, self._listener, since_position)
+        return following.until(
+            lambda: self._closed.is_set() or (stop is not None and stop()), timeout_seconds
+        )
+
     def close(self) -> None:
-        """Let go of all files; closing twice is harmless."""
+        """Let go of all files and connections; closing twice is harmless."""
+        self._closed.set()
         self._reader.close()
         self._recorder.close()
 
     def _looked_up(self) -> Deployment:
-        from deedbook.projector.queries import binding
-
+        copy = self._copies.deployment(self._key(), self.service, self.environment, self.release)
         try:
-            self._recorder.log()
+            self._asked(self._recorder.log, in_haste=copy is not None)
         except DeedbookError as away:
-            return self._copied(away)
+            return self._copied(copy, away)
         try:
-            with self._reader.connection() as connection:
-                found = binding(connection, self.service, self.release, self.environment)
+            found = self._asked(self._binding, in_haste=copy is not None)
         except _AWAY as away:
-            return self._copied(away)
+            return self._copied(copy, away)
         try:
             self._copies.keep_deployment(self._key(), found)
         except DeedbookError as error:
             _warn(f"{error}: this host can't boot without the registry")
         return found
 
-    def _copied(self, away: DeedbookError) -> Deployment:
+    def _asked(self, ask: Callable[[], T], *, in_haste: bool) -> T:
+        """Return an answer; a cluster is not waited for longer than there is patience, where there is haste."""
+        kafka = self._settings.place.kafka
+        if kafka is None or not in_haste:
+            return ask()
+        return within(_PATIENCE_SECONDS, ask, f"Kafka at {kafka.servers}")
+
+    def _binding(self) -> Deployment:
+        """Return what the registry says: on Kafka what is announced to hosts, else what its folder comes to."""
+        if self._settings.place.kafka is not None:
+            return announced_binding(self._recorder.log(), self._listener, self.release)
+        from deedbook.projector.queries import binding
+
+        with self._reader.connection() as connection:
+            return binding(connection, self.service, self.release, self.environment)
+
+    def _copied(self, copy: Deployment | None, away: DeedbookError) -> Deployment:
         """Return the local copy of the deployment; raises what kept the registry away where there is none."""
-        found = self._copies.deployment(self._key(), self.service, self.environment, self.release)
-        if found is None:
+        if copy is None:
             raise away
-        _warn(f"the registry is away ({away}): release {self.release} boots from its local copy")
         self._source = COPY_SOURCE
-        return found
+        on_kafka = self._settings.place.kafka is not None
+        if on_kafka and isinstance(away, LogUnavailable):
+            self._away_until = time.monotonic() + _AWAY_SECONDS
+        unheard = ", and does not report what it loads" if time.monotonic() < self._away_until else ""
+        _warn(f"the registry is away ({away}): release {self.release} boots from its local copy{unheard}")
+        return copy
 
     def _key(self) -> str:
         """Return what tells this registry's copies from another's: where it is, however that is written."""
@@ -153,23 +208,29 @@ class Host:
 
     def _report(self, bound: BoundModel) -> None:
         """Put on the log that this instance runs the model; its absence stops nobody from serving."""
+        if time.monotonic() < self._away_until:
+            return  # which was said when it was found away
+        envelope = self._recorder.envelope()
+        loaded = ModelLoaded(
+            **envelope,
+            service=self.service,
+            environment=self.environment,
+            release=self.release,
+            instance=self.instance,
+            model=bound.model,
+            training_id=bound.training_id,
+            artifact_sha256=bound.artifact_sha256 or "",
+            source=self._source,
+            loaded_at=envelope["occurred_at"],
+        )
+
+        def append() -> None:
+            # Not through the recorder, which looks at the whole log first: a host may write to this topic alone.
+            record = self._recorder.prepared(loaded)
+            self._recorder.log().append(loaded.topic, [record], timeout_seconds=_PATIENCE_SECONDS)
+
         try:
-            self._recorder.log()
-            envelope = self._recorder.envelope()
-            self._recorder.append(
-                ModelLoaded(
-                    **envelope,
-                    service=self.service,
-                    environment=self.environment,
-                    release=self.release,
-                    instance=self.instance,
-                    model=bound.model,
-                    training_id=bound.training_id,
-                    artifact_sha256=bound.artifact_sha256 or "",
-                    source=self._source,
-                    loaded_at=envelope["occurred_at"],
-                )
-            )
+            self._asked(append, in_haste=True)
         except DeedbookError as error:
             _warn(f"that {bound.model} is loaded could not be reported: {error}")
 

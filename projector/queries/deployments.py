@@ -9,6 +9,7 @@ from deedbook.events.errors import InvalidInput, NotFound
 from deedbook.projector.queries.asking import Answer, ask, ask_one, position_at
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     import duckdb
@@ -169,9 +170,13 @@ def binding(
         "order by position desc",
         [service, environment],
     )
-    known = [row["release"] for row in bound]
+    raise unbound(service, release, environment, [row["release"] for row in bound])
+
+
+def unbound(service: str, release: str, environment: str, known: Sequence[str]) -> NotFound:
+    """Return the error that says what is bound instead of a release: ``known``, newest first."""
     shown = ", ".join(known[:_SHOWN_RELEASES]) + (", …" if len(known) > _SHOWN_RELEASES else "")
-    raise NotFound(
+    return NotFound(
         f"release {release} of {service} in {environment} is not bound to any training "
         f"({'bound, newest first: ' + shown if known else 'none of its releases is'})"
     )
