@@ -197,7 +197,12 @@ class KafkaCluster:
         ]
         formatting = {}
         for broker in brokers:
-            known = ("-t", identity.read_text(encoding="ascii"), "-c", str(self._config_path(broker)))
+            # One word with its option: an id may begin with a dash.
+            known = (
+                f"--cluster-id={identity.read_text(encoding='ascii')}",
+                "-c",
+                str(self._config_path(broker)),
+            )
             command = ("kafka.tools.StorageTool", "format", *known, *users)
             formatting[broker] = self._java(*command, log=self.log_path(broker))
         for broker, process in formatting.items():
