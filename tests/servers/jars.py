@@ -44,11 +44,11 @@ def class_path() -> str:
         FileLock(context.repo_cache / ".deedbook.lock", timeout=300),
         ThreadPoolExecutor(8) as pool,
     ):
-        paths = list(pool.map(lambda pin: _verified(context, *pin), pinned().items()))
+        paths = list(pool.map(lambda pin: verified(context, *pin), pinned().items()))
     return ":".join(str(path) for path in paths)
 
 
-def _verified(context: MavenContext, coordinate: str, sha256: str) -> Path:
+def verified(context: MavenContext, coordinate: str, sha256: str) -> Path:
     """The jar's path; one that was damaged on the way or in the cache is fetched a second time."""
     group, name, version = coordinate.split(":")
     artifact = context.project(group, name).at_version(version).artifact()

@@ -12,14 +12,14 @@ import threading
 import types
 from pathlib import Path
 
-# Other people's packages are called `tests`, too: this one is found by its folder.
-tests = sys.modules["tests"] = types.ModuleType("tests")
-tests.__path__ = [str(Path(__file__).parents[1])]
+if __name__ == "__main__":  # other people's packages are called `tests`, too: this one is found by its folder
+    tests = sys.modules["tests"] = types.ModuleType("tests")
+    tests.__path__ = [str(Path(__file__).parents[1])]
 
-from tests.servers.kafka import KafkaCluster  # noqa: E402
-from tests.servers.leash import Leash, own_leash  # noqa: E402
-from tests.servers.ports import GRPC_ABOVE, free_ports, is_free  # noqa: E402
-from tests.servers.s3 import S3Server  # noqa: E402
+from tests.servers.kafka import KafkaCluster
+from tests.servers.leash import Leash, own_leash
+from tests.servers.ports import GRPC_ABOVE, free_ports, is_free
+from tests.servers.s3 import S3Server
 
 BUCKET = "deedbook"
 

@@ -10,8 +10,8 @@ import contextlib
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from tests.servers.ports import HOST
 
@@ -20,29 +20,19 @@ FETCH = 1
 METADATA = 3
 
 
-@dataclass
-class Faults:
-    """What the proxy does to responses now; a test changes it at any time.
-
-    `drop` are the api keys whose responses are lost; `delay_seconds` holds up every response; `drops` counts the
-    responses lost so far, and `answered` those passed on, by api key.
-    """
-
-    drop: frozenset[int] = frozenset()
-    delay_seconds: float = 0.0
-    drops: int = 0
-    answered: dict[int, int] = field(default_factory=dict)
-
-
 class KafkaProxy:
     """A listener on the loopback address that passes everything on to `upstream`, a port of a broker.
 
     The broker must advertise the proxy's port, or clients go past it as soon as they have read the metadata.
+    `drops` counts the responses lost so far; `answered` those that were passed on, by api key.
     """
 
     def __init__(self) -> None:
         self.upstream = 0
-        self.faults = Faults()
+        self.drops = 0
+        self.answered: Counter[int] = Counter()
+        self._dropped: frozenset[int] = frozenset()
+        self._delay_seconds = 0.0
         self._listener = socket.create_server((HOST, 0))
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
@@ -53,11 +43,11 @@ class KafkaProxy:
 
     def drop_responses(self, *api_keys: int) -> None:
         """Lose the responses to requests of these kinds from now on: what they asked for is done all the same."""
-        self.faults.drop = frozenset(api_keys)
+        self._dropped = frozenset(api_keys)
 
     def delay(self, seconds: float) -> None:
         """Hold up every response by so much from now on."""
-        self.faults.delay_seconds = seconds
+        self._delay_seconds = seconds
 
     def cut(self) -> None:
         """Cut every connection that there is; new ones are accepted."""
@@ -74,8 +64,8 @@ class KafkaProxy:
     def heal(self) -> None:
         """Do no more harm."""
         self._refusing = False
-        self.faults.drop = frozenset()
-        self.faults.delay_seconds = 0.0
+        self._dropped = frozenset()
+        self._delay_seconds = 0.0
 
     def close(self) -> None:
         """End the proxy and all its connections."""
@@ -125,14 +115,14 @@ class KafkaProxy:
             for message in _messages(broker):
                 (correlation,) = struct.unpack_from(">i", message, 4)
                 api_key = asked.pop(correlation, -1)
-                if self.faults.delay_seconds:
-                    self._closed.wait(self.faults.delay_seconds)
+                if self._delay_seconds:
+                    self._closed.wait(self._delay_seconds)
                 with self._lock:
-                    lost = api_key in self.faults.drop
+                    lost = api_key in self._dropped
                     if lost:
-                        self.faults.drops += 1
+                        self.drops += 1
                     else:
-                        self.faults.answered[api_key] = self.faults.answered.get(api_key, 0) + 1
+                        self.answered[api_key] += 1
                 if not lost:
                     client.sendall(message)
         _shut(client)

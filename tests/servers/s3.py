@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.servers.leash import Leash, leave_nothing, own_leash, stop
-from tests.servers.ports import GRPC_ABOVE, HOST, free_ports, is_open
+from tests.servers.ports import GRPC_ABOVE, HOST, free_ports, is_free, is_open
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -43,7 +43,12 @@ class S3Place:
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             region_name=self.region,
-            config=Config(retries={"total_max_attempts": 2}, s3={"addressing_style": "path"}),
+            config=Config(
+                connect_timeout=5,
+                read_timeout=20,
+                retries={"total_max_attempts": 2},
+                s3={"addressing_style": "path"},
+            ),
         )
 
     def answers(self) -> bool:
@@ -104,6 +109,8 @@ class S3Server:
 
     def start(self) -> None:
         """Start the server, and wait until it answers its own identity."""
+        if not is_free(self._port):  # SeaweedFS would listen on another
+            raise RuntimeError(f"The S3 server can't start: port {self._port} is taken.")
         (self.folder / "data").mkdir(exist_ok=True)
         self._configure()
         leave_nothing(self.folder, self._sockets())
