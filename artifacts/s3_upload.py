@@ -139,7 +139,7 @@ class Upload:
         self.client.put_object(
             Bucket=self.bucket,
             Key=self.key,
-            # A file object is sent in blocks, each with the whole time-out; bytes would have to go in one.
+            # A file is sent in blocks, and the time-out is for each: a slow line is no server that is away.
             Body=io.BytesIO(data),
             ChecksumSHA256=base64.b64encode(digest).decode(),
             IfNoneMatch="*",

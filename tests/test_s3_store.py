@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -40,7 +41,7 @@ from deedbook.events.errors import (
     StorageFull,
     StorageUnavailable,
 )
-from tests.servers.s3 import S3Place
+from tests.servers.s3 import S3Place, own_s3
 from tests.servers.shared import Bucket as Fresh
 
 # S3 takes no part smaller than this, but for the last.
@@ -527,16 +528,36 @@ def test_a_server_that_never_answers_is_unavailable(credentials: Callable[..., N
                 call()
 
 
+def test_a_server_that_dies_meanwhile_is_unavailable_and_keeps_nothing(
+    credentials: Callable[..., None],
+) -> None:
+    """A server of this test's own, killed between two parts; up again, it takes the whole artifact."""
+    with own_s3() as server:
+        place = server.place
+        credentials(**place.environment())
+        address = S3Address("artifacts", "", place.endpoint, place.region)
+        store = S3ArtifactStore(address, limits=replace(IN_PARTS, connect_seconds=0.5, attempts=1))
+        store.make_bucket()
+        with pytest.raises(StorageUnavailable, match=r"could not be reached|broke off"):
+            store.put(THREE_PARTS, on_progress=lambda done, _: server.kill() if done else None)
+        server.start()
+
+        assert not store.has(sha256(THREE_PARTS).hexdigest())
+        assert THREE_PARTS == store.fetch(store.put(THREE_PARTS).sha256)
+
+
 @dataclass
 class Peer:
     """The other side of the wire: answers each request with what `answer(method, headers)` returns.
 
     An answer is a status, headers and a body; a `Content-Length` among the headers stands as it is.
+    It pauses after each 64 KiB of a request's body.
     """
 
     answer: Callable[[str, dict[str, str]], tuple[int, dict[str, str], bytes]]
     methods: list[str] = field(default_factory=list)
     endpoint: str = ""
+    pause_seconds: float = 0.0
 
     def store(self, limits: S3Limits = IMPATIENT) -> S3ArtifactStore:
         """A store on this server."""
@@ -561,7 +582,10 @@ def peer(credentials: Callable[..., None]) -> Iterator[Peer]:
             raise AttributeError(name)
 
         def answer_it(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            left = int(self.headers.get("Content-Length", 0))
+            while left:
+                left -= len(self.rfile.read(min(left, 64 << 10)))
+                time.sleep(running.pause_seconds)
             running.methods.append(self.command)
             status, headers, body = running.answer(self.command, dict(self.headers))
             self.close_connection = True
@@ -576,6 +600,8 @@ def peer(credentials: Callable[..., None]) -> Iterator[Peer]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        # So that a sender notices when the peer reads slowly; connections have it from the listening socket.
+        server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         running.endpoint = f"http://127.0.0.1:{server.server_port}"
@@ -664,6 +690,18 @@ def test_what_is_no_s3_server_is_said(peer: Peer) -> None:
     with pytest.raises(InvalidInput, match="is not an S3 server") as refused:
         peer.store(IN_PARTS).put(THREE_PARTS)
     assert "the-secret-itself" not in said_by(refused.value)
+
+
+def test_a_slow_line_is_no_server_that_is_away(peer: Peer) -> None:
+    """Sending may take longer in all than the time-out, which is for each block that is sent."""
+    peer.pause_seconds = 0.01
+    peer.answer = lambda method, _: (
+        (200, {"ETag": "x"}, b"") if method == "PUT" else (403, {}, refusal("AccessDenied"))
+    )
+    store = peer.store(S3Limits(connect_seconds=0.3, attempts=1))
+
+    assert len(TWO_PARTS) == store.put(TWO_PARTS).size_bytes
+    assert ["HEAD", "GET", "PUT"] == peer.methods
 
 
 def test_an_answer_that_breaks_off_is_taken_up_where_it_ended(peer: Peer) -> None:
