@@ -85,10 +85,13 @@ class Announcer:
         self._patience = patience or Patience()
         self._ends: dict[tuple[str, int], int] = {}
         self._announced: dict[str, int] = {}
+        # The topics that nobody else wrote to between this announcer's last appends.
+        self._own: set[str] = set()
 
     def announce(self, connection: duckdb.DuckDBPyConnection) -> int:
         """Append what is not announced yet, as of the state in ``connection``; return how many records."""
-        return self._new_orders(connection) + self._deployments(connection)
+        # Hosts first: somebody waits for a deployment.
+        return self._deployments(connection) + self._new_orders(connection)
 
     def remind(self, connection: duckdb.DuckDBPyConnection) -> int:
         """Announce again what nobody answered in time; after the last attempt, say so in a verdict."""
@@ -215,10 +218,15 @@ class Announcer:
         return len(rows)
 
     def _append(self, topic: str, records: list[NewRecord]) -> None:
-        """Append records; where they end up need not be looked at again."""
-        for partition, position in self._log.append(topic, records) if records else ():
+        """Append records; where they end up shows whether others announce here, too."""
+        if not records:
+            return
+        self._own.add(topic)
+        for partition, position in self._log.append(topic, records):
             if self._ends.get((topic, partition)) == position:
                 self._ends[topic, partition] = position + 1
+            else:
+                self._own.discard(topic)
 
     def _news(self, connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> facts.Fact:
         """Return what the hosts of a service are told; an activated release is told like a new one."""
@@ -237,7 +245,12 @@ class Announcer:
         return facts.DeploymentCreated(**told, git_sha=git_sha, previous=previous, models=deployed)
 
     def _tail(self, topic: str, connection: duckdb.DuckDBPyConnection) -> int:
-        """Return the highest registry position announced on a topic, or -1; looks where something is new."""
+        """Return the highest registry position announced on a topic, or -1; looks where something is new.
+
+        An announcer that is alone knows it. When others begin, both say a few things, which is harmless.
+        """
+        if topic in self._own:
+            return self._announced[topic]
         (folded,) = connection.execute(
             "select coalesce(max(next_position), 0) from base.progress where topic = 'registry'"
         ).fetchone() or (0,)

@@ -12,15 +12,16 @@ from deedbook.projector.snapshot import publish
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deedbook.events.log import Log
+    from deedbook.events.log import Log, Record
     from deedbook.projector.loop import Projector
     from deedbook.projector.projection import Projection
     from deedbook.projector.store import Store
 
 # The other topics are looked at this often while nothing happens on `registry`, which is waited for.
 _WAIT_SECONDS = 0.2
+_AT_ONCE = 1_000
 # Folding much, it looks up this often: whoever asks for the projection, or for an end, waits no longer.
-_STRETCH_SECONDS = 1.0
+_STRETCH_SECONDS = 0.5
 # A snapshot takes at most this part of the time: the larger the projection, the rarer.
 _SNAPSHOT_SHARE = 0.05
 _SNAPSHOT_SECONDS = 1.0
@@ -53,29 +54,41 @@ class Following:
         """
         while not stop():
             with self.projection.opened() as (store, projector):
-                while not stop():
+                while not stop() and not self.projection.is_asked_for():
                     self._step(store, projector)
-                    if self.projection.is_asked_for():
-                        break
 
     def _step(self, store: Store, projector: Projector) -> None:
-        """Wait for something new, fold it, and see to what follows from it."""
+        """Fold what there is, see to what follows from it, and wait for more."""
         deadline = time.monotonic() + _STRETCH_SECONDS
         if projector.catch_up(deadline=deadline):
             self._owed = self._stale = True
-        if self._owed:
-            self.projection.react(store)
-            self._owed = False
-            self.told(projector.position())
+        self._react(store, projector)
         now = time.monotonic()
         if now >= self._remind_at:
             self.remind(store)
             self._remind_at = now + self.remind_seconds
         if now >= deadline:
             return
-        quiet = not self.log.read(
-            REGISTRY, 0, projector.position(), max_records=1, timeout_seconds=_WAIT_SECONDS
-        )
+        # What comes on `registry` is folded at once; the other topics have their turn when this stretch is over.
+        while (records := self._awaited(projector)) and time.monotonic() < deadline:
+            projector.fold_upto(REGISTRY, 0, records[-1].position + 1)
+            self._owed = self._stale = True
+            self._react(store, projector)
+        self._publish(store, quiet=not records)
+
+    def _awaited(self, projector: Projector) -> list[Record]:
+        start = projector.position()
+        return self.log.read(REGISTRY, 0, start, max_records=_AT_ONCE, timeout_seconds=_WAIT_SECONDS)
+
+    def _react(self, store: Store, projector: Projector) -> None:
+        if self._owed:
+            self.projection.react(store)
+            self._owed = False
+            self.told(projector.position())
+
+    def _publish(self, store: Store, *, quiet: bool) -> None:
+        """Publish a snapshot, if there is anything new and it is time."""
+        now = time.monotonic()
         if self._stale and now >= (
             self._snapshot_at if quiet else self._snapshot_at + _SNAPSHOT_LATE_SECONDS
         ):

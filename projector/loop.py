@@ -98,6 +98,13 @@ class Projector:
                         on_progress(done, total)
         return done > 0
 
+    def fold_upto(self, topic: str, partition: int, end: int) -> None:
+        """Fold one partition up to a position that it is known to reach. Raises as ``catch_up`` does."""
+        progress = self._progress_of(topic, partition)
+        with closing(self._batches(topic, partition, progress.next_position, end)) as batches:
+            while progress.next_position < end:
+                progress = self._fold_batch((topic, partition), progress, next(batches))
+
     def position(self, topic: str = facts.REGISTRY, partition: int = 0) -> int:
         """Return up to where a partition is folded."""
         return self._progress_of(topic, partition).next_position
