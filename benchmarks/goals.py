@@ -31,6 +31,13 @@ LABELS: Final[Mapping[str, str]] = {
     "validation": "a verdict on a scikit-learn training",
     "rebuild": "rebuild: trainings of 100 metrics",
     "fold_peak_rss": "memory of the projector: trainings of 10 metrics",
+    "kafka_fold": "on Kafka, log to committed rows: trainings of 100 metrics",
+    "kafka_fold_steps": "on Kafka, log to committed rows: step metrics in chunks of 1,000",
+    "kafka_fold_peak_rss": "on Kafka, memory of the projector: trainings of 10 metrics",
+    "kafka_told": "on Kafka, deployment requested until a host is told",
+    "kafka_told_p99": "  99 of 100 under",
+    "kafka_judged": "on Kafka, training logged until its verdict is on the log",
+    "kafka_judged_p99": "  99 of 100 under",
 }
 
 
@@ -84,6 +91,12 @@ GOALS: Final = (
     at_most("validation", 0, 0.150, "150 ms"),
     at_most_times("rebuild", 100_000, _REBUILT, limit=20.0, times=12.0, subject="itself"),
     at_most("fold_peak_rss", 1_000_000, 1 << 30, "1 GiB"),
+    at_least("kafka_fold", 10_000, _FOLDED, rows_per_second=1e6, share=0.5, subject="raw DuckDB"),
+    at_least("kafka_fold_steps", 0, _FOLDED, rows_per_second=1e6, share=0.5, subject="raw DuckDB"),
+    at_most("kafka_fold_peak_rss", 1_000_000, 1 << 30, "1 GiB"),
+    at_most("kafka_told", 0, 0.010, "10 ms"),
+    at_most("kafka_told_p99", 0, 0.050, "50 ms"),
+    at_most("kafka_judged", 0, 0.100, "100 ms"),
 )
 
 

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 import own.folding
 import own.latency
+import own.on_kafka
 import own.queries
 import own.rebuilding
 import own.starts
@@ -55,6 +56,9 @@ BENCHMARKS: Final = (
     Benchmark("validation", own.validating.validating),
     Benchmark("rebuild", own.rebuilding.rebuilding),
     Benchmark("latency", own.latency.latency),
+    Benchmark("kafka-fold", own.on_kafka.folding),
+    Benchmark("kafka-memory", own.on_kafka.memory),
+    Benchmark("kafka-latency", own.on_kafka.latency),
     Benchmark("trackio", peers.suites.trackio),
     Benchmark("mlflow", peers.suites.mlflow),
     Benchmark("mlflow-30000", peers.suites.mlflow_30000, usual=False),

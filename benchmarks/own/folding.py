@@ -12,7 +12,7 @@ import measure
 import pyarrow as pa
 from measure import Measure
 
-from deedbook.events.sqlite_log import SqliteLog
+from deedbook.events.log import Log
 from own import DEEDBOOK, records
 from own.registries import filled_log, projected
 
@@ -30,7 +30,7 @@ TABLES: Final = {
 }
 
 
-def fold_seconds(log: SqliteLog, path: Path, table: str) -> tuple[float, pa.Table]:
+def fold_seconds(log: Log, path: Path, table: str) -> tuple[float, pa.Table]:
     """How long a log takes to be folded into a new file, and the rows that came of it."""
     with projected(log, path) as (store, projector):
         began = perf_counter()
@@ -56,9 +56,7 @@ def insert_seconds(rows: pa.Table, path: Path, table: str) -> float:
     return seconds
 
 
-def compared(
-    log: SqliteLog, folder: Path, table: str, what: str, *, n: int, repeats: int
-) -> Iterator[Measure]:
+def compared(log: Log, folder: Path, table: str, what: str, *, n: int, repeats: int) -> Iterator[Measure]:
     """Fold and insert by turns, each into new files: rows per second."""
     ours, raw = [], []
     count = 0

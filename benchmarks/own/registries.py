@@ -9,6 +9,7 @@ from pathlib import Path
 import workload
 
 from deedbook.events.codec import Codec
+from deedbook.events.log import Log
 from deedbook.events.sqlite_log import SqliteLog
 from deedbook.projector.loop import Projector
 from deedbook.projector.store import Store
@@ -28,7 +29,7 @@ def filled_log(folder: Path, count: int, metrics: int = workload.METRICS_PER_TRA
 
 
 @contextlib.contextmanager
-def projected(log: SqliteLog, path: Path) -> Iterator[tuple[Store, Projector]]:
+def projected(log: Log, path: Path) -> Iterator[tuple[Store, Projector]]:
     """A projection of a log, open, with what folds into it; nothing is folded yet."""
     store = Store(path, log_identity=log.identity())
     try:
