@@ -12,6 +12,7 @@ import tempfile
 import time
 import types
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -20,6 +21,7 @@ from typing import Final
 import measure
 from measure import Measure
 
+from deedbook.client.recording import Envelope
 from deedbook.client.schemas import publish_schemas
 from deedbook.consumers.policy import read_policy
 from deedbook.events import facts
@@ -145,12 +147,12 @@ def hop_seconds(log: KafkaLog, reader: KafkaLog, count: int) -> list[float]:
         value = str(number).encode()
         began = perf_counter()
         log.append(facts.QUARANTINE, [NewRecord(value * 50)])
-        next_that(reader, facts.QUARANTINE, starts, lambda record, value=value: record.value == value * 50)
+        next_that(reader, facts.QUARANTINE, starts, partial(_holds, value * 50))
         samples.append(perf_counter() - began)
     return samples[WARM_UP:]
 
 
-def envelope() -> dict[str, object]:
+def envelope() -> Envelope:
     """What every fact carries."""
     return {"event_id": new_id(), "occurred_at": now_micros(), "actor": "benchmark"}
 
@@ -192,7 +194,7 @@ def told_seconds(log: KafkaLog, host: KafkaLog, codec: Codec, count: int) -> lis
             host,
             facts.DEPLOYMENTS,
             starts,
-            lambda record, wanted=request.deployment_id: _deployment_of(codec, record) == wanted,
+            partial(_tells, codec, request.deployment_id),
         )
         samples.append(perf_counter() - began)
         # All news of one service is on one partition: a host knows which once it was told something.
@@ -200,9 +202,18 @@ def told_seconds(log: KafkaLog, host: KafkaLog, codec: Codec, count: int) -> lis
     return samples[WARM_UP:]
 
 
-def _deployment_of(codec: Codec, record: Record) -> str:
+def _holds(value: bytes, record: Record) -> bool:
+    return record.value == value
+
+
+def _tells(codec: Codec, deployment_id: str, record: Record) -> bool:
     fact = codec.decode(record)
-    return fact.deployment_id if isinstance(fact, facts.DeploymentCreated) else ""
+    return isinstance(fact, facts.DeploymentCreated) and fact.deployment_id == deployment_id
+
+
+def _judges(codec: Codec, training_id: str, record: Record) -> bool:
+    fact = codec.decode(record)
+    return isinstance(fact, facts.VerdictIssued) and fact.training_id == training_id
 
 
 def judged_seconds(log: KafkaLog, reader: KafkaLog, codec: Codec, count: int) -> list[float]:
@@ -219,15 +230,10 @@ def judged_seconds(log: KafkaLog, reader: KafkaLog, codec: Codec, count: int) ->
             reader,
             facts.REGISTRY,
             {0: position + 1},
-            lambda record, wanted=logged.training.training_id: _judged(codec, record) == wanted,
+            partial(_judges, codec, logged.training.training_id),
         )
         samples.append(perf_counter() - began)
     return samples[WARM_UP:]
-
-
-def _judged(codec: Codec, record: Record) -> str:
-    fact = codec.decode(record)
-    return fact.training_id if isinstance(fact, facts.VerdictIssued) else ""
 
 
 def measures(what: str, samples: Sequence[float], subject: str = DEEDBOOK) -> Iterator[Measure]:
