@@ -168,15 +168,20 @@ class Reading:
     def _fill(self, partition: _Partition, start: int, max_records: int, max_bytes: int) -> None:
         """Fetch what an answer still lacks: what is here at once, and at least one record if there is any."""
         since = time.monotonic()
-        if partition.next >= partition.end:
-            self._take_what_is_here(partition, max_records)
-            if partition.count(start):
-                return
-            partition.end = self._end_of(*partition.where)
-            if start > partition.end:
-                raise OutOfRange
         size = sum([len(record.value) for record in partition.kept])
-        while partition.next < partition.end and not self._closed:
+        is_fresh = False
+        while not self._closed:
+            if partition.next >= partition.end:
+                if not partition.count(start) and not is_fresh:
+                    self._take_what_is_here(partition, max_records)
+                if partition.count(start) or is_fresh:
+                    return
+                # Up to the end that was known there may be only positions that hold none of ours, and records since.
+                partition.end = self._end_of(*partition.where)
+                is_fresh = True
+                if start > partition.end:
+                    raise OutOfRange
+                continue
             have = partition.count(start)
             waited = time.monotonic() - since
             if have >= max_records or size >= max_bytes or (have and waited > _FILLING_SECONDS):

@@ -42,6 +42,9 @@ class Severity(StrEnum):
     ERROR = "error"
 
 
+_BADNESS = list(Severity)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing a check-up saw: ``where`` is topic:partition:position, or the name of a file."""
@@ -67,8 +70,7 @@ def check(
         # What is in quarantine is, as a rule, what the log's own check-up just told of.
         if finding.severity is not Severity.WARNING or finding.where not in told
     ]
-    order = [Severity.ERROR, Severity.WARNING, Severity.NOTE]
-    return sorted([*of_log, *of_projection], key=lambda finding: order.index(finding.severity))
+    return sorted([*of_log, *of_projection], key=lambda finding: -_BADNESS.index(finding.severity))
 
 
 # --- the log -------------------------------------------------------------------------------------
@@ -94,7 +96,7 @@ class _Reading:
     done: int = 0
     found: list[Finding] = field(default_factory=list)
     per_topic: dict[str, int] = field(default_factory=dict)
-    left_out: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, list[Severity]] = field(default_factory=dict)
 
     def read(self, topic: str, partition: int, end: int) -> None:
         """Read one partition up to an end."""
@@ -125,15 +127,18 @@ class _Reading:
         """Note a finding; of very many in one topic only the first are kept, and the rest counted."""
         self.per_topic[topic] = self.per_topic.get(topic, 0) + 1
         if self.per_topic[topic] > _MAX_LISTED:
-            self.left_out[topic] = self.left_out.get(topic, 0) + 1
+            self.left_out.setdefault(topic, []).append(severity)
         else:
             self.found.append(Finding(severity, f"{topic}:{partition}:{position}", sentence))
 
     def findings(self) -> list[Finding]:
         """Return what was found."""
         more = [
-            Finding(Severity.ERROR, topic, f"there are {count:,} more findings in this topic")
-            for topic, count in self.left_out.items()
+            # As bad as the worst among them: what others wrote amiss is no fault of the log's, however often.
+            Finding(
+                max(all_, key=_BADNESS.index), topic, f"there are {len(all_):,} more findings in this topic"
+            )
+            for topic, all_ in self.left_out.items()
         ]
         return [*self.found, *more]
 
@@ -162,7 +167,8 @@ class _Reading:
         while rest:
             decoded = decode_batch(rest, self.codec)
             self._examine(rest, decoded)
-            rest = rest[decoded.upto - rest[0].position :] if decoded.unknown else []
+            # Not by counting: between two records there may be positions that hold none of ours.
+            rest = [record for record in rest if record.position >= decoded.upto] if decoded.unknown else []
             if rest and not self._learned(decoded):
                 self._add(rest[0], str(decoded.unknown))
                 rest = rest[1:]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from deedbook.events.log import Log
     from deedbook.projector.rules import Rule
 
 NOON = 1_394_000_000_000_000
@@ -38,12 +39,12 @@ class Ticking:
 
 
 class Registry:
-    """A folder with a log, and the projections that are folded from it."""
+    """A folder with the projections that are folded from a log, and the log itself unless one elsewhere is given."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, log: Log | None = None) -> None:
         self.folder = folder
         self.codec = Codec()
-        self.log = SqliteLog.create(folder, clock=Ticking())
+        self.log: Log = log or SqliteLog.create(folder, clock=Ticking())
 
     def append(self, *what: Fact | NewRecord, topic: str = "") -> list[int]:
         """Append facts, or records as they are, each on its own; return their positions."""

@@ -250,7 +250,7 @@ class TestLog:
     def test_a_read_with_impossible_bounds_is_refused(self, log: Log, bound: dict[str, int]) -> None:
         """Nothing can be read before the beginning, or in no records, or in no bytes."""
         with pytest.raises(InvalidInput):
-            log.read("registry", 0, bound.pop("start", 0), **bound)
+            log.read("registry", 0, **{"start": 0, **bound})
 
     def test_a_log_opened_again_is_the_same_log(self, log: Log, place: Place) -> None:
         """Records, ends and identity outlive whoever appended."""
