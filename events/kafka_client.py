@@ -56,6 +56,8 @@ class Reports:
         self._settings = settings
         self.trouble = ""
         self.denied = False
+        self.fatal: KafkaError | None = None
+        self.quiet = False
 
     def log(self, level: int, message: str, *arguments: object) -> None:
         """Take one line of librdkafka's."""
@@ -63,11 +65,15 @@ class Reports:
             str, arguments
         ):  # that a consumer has no use for a producer's option is no mistake
             level = logging.DEBUG
+        if self.quiet:
+            level = logging.DEBUG
         if LOGGER.isEnabledFor(level):
             LOGGER.log(level, "%s", self._settings.redacted(message % arguments if arguments else message))
 
     def on_error(self, error: KafkaError) -> None:
         """Take a trouble that belongs to no single call: a broker out of reach, a password refused."""
+        if error.fatal():
+            self.fatal = error
         if error.name() == "_ALL_BROKERS_DOWN" and self.trouble:
             return
         self.denied = error.name() in {"_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
 from typing import TYPE_CHECKING, Any, cast
 
 from deedbook.events.copied_from import copied_from
@@ -39,6 +41,8 @@ _DEFAULTS: dict[str, object] = {
 FOLLOWING = {"fetch.wait.max.ms": 500}
 JUMPING = {"fetch.wait.max.ms": 5}
 _CHUNK = 2_000
+_LOOKING_SECONDS = 5.0
+_value = operator.itemgetter(1)
 # librdkafka's number for a time that the broker stamped (TIMESTAMP_LOG_APPEND_TIME).
 _BY_THE_LOG = 2
 
@@ -56,13 +60,19 @@ class Fetcher:
         configuration = options(settings, self._reports, {**_DEFAULTS, **settings.options, **_OWN, **manner})
         self._consumer: Any = made(settings, native().Consumer, configuration)
         self._eof = native().KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's name for it
+        self._known: set[str] = set()
         self.where: tuple[str, int] | None = None
         self.position = 0
 
     def assign(self, topic: str, partition: int, start: int) -> None:
         """Read a partition from a position on; what was fetched of another is dropped."""
-        place = native().TopicPartition(self._settings.topic(topic), partition, start)
-        self._consumer.assign([place])
+        full = self._settings.topic(topic)
+        if full not in self._known:
+            # Unasked, a consumer looks for the leaders of further topics once a second.
+            with contextlib.suppress(native().KafkaException):  # it tries again by itself
+                self._consumer.list_topics(full, _LOOKING_SECONDS)
+                self._known.add(full)
+        self._consumer.assign([native().TopicPartition(full, partition, start)])
         self.where, self.position = (topic, partition), start
 
     def unassign(self) -> None:
@@ -141,7 +151,7 @@ def _record(topic: str, partition: int, message: Message) -> Record:
     """Return what a message holds; what another client left out (key, value, a header's value) is empty."""
     kind, stamp = message.timestamp()
     headers = tuple(cast("list[tuple[str, bytes]]", message.headers() or ()))
-    if None in [value for _, value in headers]:
+    if not all(map(_value, headers)):
         headers = tuple([(name, value or b"") for name, value in headers])
     return Record(
         topic,

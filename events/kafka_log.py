@@ -12,8 +12,6 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deedbook.events.clock import now_micros
-from deedbook.events.copied_from import HEADER, copied_from
 from deedbook.events.errors import (
     DeedbookError,
     InvalidInput,
@@ -30,7 +28,7 @@ from deedbook.events.kafka_topics import check, describe
 from deedbook.events.log import MAX_BODY_BYTES, MAX_HEAD_BYTES, NewRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from deedbook.events.kafka_settings import KafkaSettings
     from deedbook.events.log import Record
@@ -38,6 +36,8 @@ if TYPE_CHECKING:
 _OPENING_SECONDS = 15.0
 _ASKING_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
+_LOOKS = 3
+_PAUSE_SECONDS = 0.2
 _OPEN: weakref.WeakSet[KafkaLog] = weakref.WeakSet()
 
 
@@ -60,22 +60,21 @@ class _Clients:
 class KafkaLog:
     """The `Log` kept on Kafka, in topics that `create_topics` made.
 
-    ``copying`` opens a log that is being copied into: its records are stamped with the times in their
-    ``ce_copiedfrom`` headers. ``clock`` tells the time in microseconds since 1970; the cluster stamps all
-    others. Raises NotFound, InvalidInput (a topic that would lose events), AccessDenied, LogUnavailable, MissingExtra.
+    ``copying`` opens one that a copy is filling, to be read only. Raises NotFound, InvalidInput (a topic that would
+    lose events), AccessDenied, LogUnavailable, MissingExtra.
     """
 
-    def __init__(
-        self, settings: KafkaSettings, *, copying: bool = False, clock: Callable[[], int] = now_micros
-    ) -> None:
+    def __init__(self, settings: KafkaSettings, *, copying: bool = False) -> None:
         self._settings = settings
         self._copying = copying
-        self._clock = clock
         self._closed = False
+        self._replaced = ""
         self._clients = self._new_clients()
         deadline = time.monotonic() + _OPENING_SECONDS
         self._topics = describe(self._clients.admin, deadline, at_once_if_denied=True)
         check(self._clients.admin, self._topics, deadline, copying=copying)
+        if not copying:
+            self._clients.producing.prepare()
         self._partitions = dict(self._topics.partitions)
         self._looked = time.monotonic()
         _notice_forks()
@@ -94,11 +93,13 @@ class KafkaLog:
         for record in records:
             _check_size(record)
         clients = self._current()
+        if self._copying:
+            raise InvalidInput("this log is being copied into: nothing else is appended to it meanwhile")
         if not records:
             return []
-        stamp = self._copied_millis if self._copying else None
+        self._look_again(deadline)
         try:
-            return clients.producing.append(topic, records, deadline, timestamp_of=stamp)
+            return clients.producing.append(topic, records, deadline, while_waiting=self._look_again)
         except LogReplaced as error:
             raise self._verified(error) from None
 
@@ -183,6 +184,8 @@ class KafkaLog:
     def _current(self) -> _Clients:
         if self._closed:
             raise InvalidInput(f"the log at {self._settings.servers} was closed by this program")
+        if self._replaced:
+            raise LogReplaced(self._replaced)
         if self._clients.pid != os.getpid():
             self._clients = self._new_clients()
         return self._clients
@@ -219,19 +222,25 @@ class KafkaLog:
                     raise meaning
         return {where: found[where] for where in wanted}
 
-    def _look_again(self) -> None:
+    def _look_again(self, deadline: float | None = None) -> None:
         """See, at most once a second, that the topics are still those this log was opened with."""
         if time.monotonic() - self._looked >= _LOOK_SECONDS:
-            self._look()
+            self._look(deadline)
 
-    def _look(self) -> None:
-        now = describe(self._current().admin, time.monotonic() + _ASKING_SECONDS)
+    def _look(self, deadline: float | None = None) -> None:
         self._looked = time.monotonic()
-        if changed := now.changed_since(self._topics):
-            raise LogReplaced(
-                f"the log at {self._settings.servers} is not the one that was opened: {changed}"
-            )
-        self._partitions = dict(now.partitions)
+        deadline = deadline or self._looked + _ASKING_SECONDS
+        changed = ""
+        for _ in range(_LOOKS):
+            now = describe(self._current().admin, deadline)
+            changed = now.changed_since(self._topics)
+            if not changed:
+                self._partitions = dict(now.partitions)
+                return
+            # A broker that is behind may not know a topic yet, and one that was deleted may be on its way back.
+            time.sleep(_PAUSE_SECONDS)
+        self._replaced = f"the log at {self._settings.servers} is not the one that was opened: {changed}"
+        raise LogReplaced(self._replaced)
 
     def _verified(self, error: LogReplaced) -> DeedbookError:
         """Return what is behind an error that says a topic is gone: brokers that just started say so, too."""
@@ -277,11 +286,6 @@ class KafkaLog:
                 f"there is no partition {partition} of {topic!r}: it has {self._known_partitions(topic)}, from 0 on"
             )
 
-    def _copied_millis(self, record: NewRecord) -> int:
-        """Return the time a copied record is stamped with, or now for one that is not copied; milliseconds."""
-        origin = copied_from(record.headers)
-        return (self._clock() if origin is None else origin.recorded_at) // 1000
-
 
 def _notice_forks() -> None:
     """See, once in a process, that no child destroys its parent's clients."""
@@ -306,7 +310,6 @@ def _check_topic(topic: str) -> None:
 def _check_size(record: NewRecord) -> None:
     if len(record.value) > MAX_BODY_BYTES:
         raise InvalidInput(f"a body of {len(record.value):,} bytes is over the limit of {MAX_BODY_BYTES:,}")
-    headers = record.headers if not record.headers or record.headers[-1][0] != HEADER else record.headers[:-1]
-    head = len(record.key) + sum([len(name.encode()) + len(value) for name, value in headers])
+    head = len(record.key) + sum([len(name.encode()) + len(value) for name, value in record.headers])
     if head > MAX_HEAD_BYTES:
         raise InvalidInput(f"key and headers are over the limit of {MAX_HEAD_BYTES:,} bytes")

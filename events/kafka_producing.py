@@ -6,12 +6,13 @@ append ran out of time: what it still holds would only be sent long after its ca
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from deedbook.events.errors import DeedbookError, LogUnavailable
+from deedbook.events.errors import DeedbookError, LogReplaced, LogUnavailable
 from deedbook.events.kafka_client import Reports, explained, keep_for_ever, made, native, options
 from deedbook.events.kafka_topics import LARGEST_BATCH_BYTES
 
@@ -39,6 +40,7 @@ _DEFAULTS: dict[str, object] = {
 }
 _POLL_SECONDS = 0.1
 _PAUSE_SECONDS = 0.001
+_LOOK_SECONDS = 1.0
 
 
 class _Batch:
@@ -107,6 +109,18 @@ class Producing:
         self._lock = threading.Lock()
         self._line: _Line | None = None
 
+    def prepare(self) -> None:
+        """Begin to connect, so that the first append need not wait for it.
+
+        librdkafka asks for a producer's id half a second after it looked in vain for a connection.
+        """
+        with self._lock:
+            if self._line is None:
+                self._line = _Line(self._settings)
+                self._line.reports.quiet = (
+                    True  # who only reads may not be allowed to write, and need not hear of it
+                )
+
     def append(
         self,
         topic: str,
@@ -114,10 +128,12 @@ class Producing:
         deadline: float,
         *,
         timestamp_of: Callable[[NewRecord], int] | None = None,
+        while_waiting: Callable[[float], None] | None = None,
     ) -> list[tuple[int, int]]:
         """Append records in order and return their places once every one is acknowledged.
 
         ``timestamp_of`` gives the milliseconds a record is stamped with, where the topic lets its writers.
+        ``while_waiting`` is called now and then, with the deadline, and may raise what ends the waiting.
         Raises LogUnavailable (saying how many are known to be appended), and what a refusal means.
         """
         batch = _Batch(records)
@@ -125,17 +141,18 @@ class Producing:
         try:
             try:
                 self._hand_over(line, topic, batch, deadline, timestamp_of)
-            except LogUnavailable:
+                while not batch.wait(max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic()))):
+                    if time.monotonic() >= deadline:
+                        raise self._unknown(topic, batch, "was not acknowledged in time", line)
+                    if while_waiting is not None:
+                        with contextlib.suppress(LogUnavailable):
+                            while_waiting(deadline)
+            except (LogUnavailable, LogReplaced):
                 self._give_up(line)
                 raise
-            if not batch.wait(max(0.0, deadline - time.monotonic())):
-                self._give_up(line)
-                raise self._unknown(topic, batch, "was not acknowledged in time", line)
         finally:
             self._leave(line)
         if batch.errors:
-            if any(error.fatal() or error.name() == "_PURGE_QUEUE" for error in batch.errors.values()):
-                self._give_up(line)
             raise self._failed(topic, batch, line)
         return [place for place in batch.places if place is not None]
 
@@ -155,10 +172,19 @@ class Producing:
 
     def _enter(self) -> _Line:
         with self._lock:
+            broken = self._line
+            if broken is not None and broken.reports.fatal is not None:
+                broken.given_up, self._line = True, None
+            else:
+                broken = None
             if self._line is None:
                 self._line = _Line(self._settings)
-            self._line.users += 1
-            return self._line
+            line = self._line
+            line.reports.quiet = False
+            line.users += 1
+        if broken is not None and broken.users == 0:
+            broken.stop()
+        return line
 
     def _leave(self, line: _Line) -> None:
         with self._lock:
@@ -224,7 +250,8 @@ class Producing:
     def _failed(self, topic: str, batch: _Batch, line: _Line) -> DeedbookError:
         """Return what failed deliveries mean: a refusal only where all were refused, else unknown."""
         first = batch.errors[min(batch.errors)]
-        meanings = [explained(error, topic, self._settings) for error in batch.errors.values()]
+        causes = [line.reports.fatal or error for error in batch.errors.values()]
+        meanings = [explained(cause, topic, self._settings) for cause in causes]
         if len(meanings) == len(batch.places) and not any(
             isinstance(one, LogUnavailable) for one in meanings
         ):
