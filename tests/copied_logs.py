@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from deedbook.events.copied_from import without_stamp
 from deedbook.events.copying import Copied, Copy, CopyTarget
-from deedbook.events.facts import DEPLOYMENTS, HOSTS, METRICS, QUARANTINE, REGISTRY, TOPICS, VALIDATIONS
+from deedbook.events.facts import REGISTRY, TOPICS
 from deedbook.events.log import Log, NewRecord
 from deedbook.events.sqlite_log import SqliteLog
 from tests.folded import NOON, Registry
@@ -57,11 +59,16 @@ def oddities(topic: str) -> list[NewRecord]:
     ]
 
 
-def many(log: Log, number: int) -> None:
-    """Append so many records to several topics."""
-    for topic in (METRICS, VALIDATIONS, DEPLOYMENTS, HOSTS, QUARANTINE, REGISTRY):
+def many(log: Log, number: int, *topics: str) -> None:
+    """Append so many records to these topics, or to all, evenly."""
+    chosen = topics or TOPICS
+    for topic in chosen:
         log.append(
-            topic, [NewRecord(f"{topic} {n}".encode(), f"key {n % 50}".encode()) for n in range(number // 6)]
+            topic,
+            [
+                NewRecord(f"{topic} {n}".encode(), f"key {n % 50}".encode())
+                for n in range(number // len(chosen))
+            ],
         )
 
 
@@ -95,3 +102,15 @@ def opened(folder: Path) -> Iterator[SqliteLog]:
     """The embedded log in a folder."""
     with closing(SqliteLog(folder)) as log:
         yield log
+
+
+def copy_killed(program: str, *arguments: str, after: int) -> int:
+    """Run a copying program, kill it after so many batches, or never; return its status."""
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for number, _ in enumerate(process.stdout, 1):
+            if number == after:
+                process.kill()
+        return process.wait()

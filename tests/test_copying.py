@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from deedbook.events.facts import METRICS, REGISTRY, TOPICS
 from deedbook.events.log import NewRecord
 from deedbook.events.sqlite_log import SqliteLog
 from deedbook.events.sqlite_restoring import SqliteTarget
-from tests.copied_logs import copied, everything, many, nothing_told, oddities, opened, story
+from tests.copied_logs import copied, copy_killed, everything, many, nothing_told, oddities, opened, story
 from tests.facts_by_hand import Pen
 from tests.folded import Registry
 from tests.random_logs import Written, logs
@@ -39,18 +37,6 @@ copy.look(on_progress=lambda done, total: None)
 copy.carry(on_progress=lambda done, total: print(done, flush=True))
 target.finish()
 """
-
-
-def copy_killed(program: str, *arguments: str, after: int) -> int:
-    """Run a copying program, kill it after so many batches, or never; return its status."""
-    with subprocess.Popen(
-        [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        for number, _ in enumerate(process.stdout, 1):
-            if number == after:
-                process.kill()
-        return process.wait()
 
 
 # --- the header ----------------------------------------------------------------------------------
