@@ -9,8 +9,8 @@ import re
 import subprocess
 import sys
 import uuid
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -35,16 +35,45 @@ from deedbook.events.kafka_topics import create_topics
 from deedbook.events.log import NewRecord
 from tests.command import THRESHOLD_POLICY
 from tests.golden.write_bodies import SAMPLES
-from tests.servers.jars import digest
+from tests.servers.jars import class_path, verified
 from tests.servers.shared import delete_topics
 
 SCHEMAS = Path(__file__).parent.parent / "events/schemas"
-# One jar with all it needs; its `fragtojson` decodes a bare body by a schema with Avro's own Java library.
-AVRO_TOOLS = ("org.apache.avro", "avro-tools", "1.12.1")
-AVRO_TOOLS_SHA256 = "e81db810019bf6ab73855dc61dbbe489886a46ff3ec1ac7bed79e3f8f900ebd3"
-JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx96m", "--enable-native-access=ALL-UNNAMED")
+# Avro's own library, and what lets a few lines be run on it without a compiler; with the SHA-256 of each jar.
+JARS = {
+    "org.apache.avro:avro:1.12.1": "72600f057bfbe2efe35fa55433e7756d45667dc938934be38a6e2be368aca237",
+    "org.apache.groovy:groovy:5.0.2": "1177a82e357b401a1fcbd401fa2aececbecd65b774f0c29bb517b95e1930a909",
+}
+JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx128m")
+# One line in, one line out: a body as JSON, read to its last byte by the schema in a file; or a key's partition.
+IN_JAVA = """
+import org.apache.avro.Schema
+import org.apache.avro.generic.GenericDatumReader
+import org.apache.avro.generic.GenericDatumWriter
+import org.apache.avro.io.DecoderFactory
+import org.apache.avro.io.EncoderFactory
+import org.apache.kafka.clients.producer.internals.BuiltInPartitioner
+
+System.in.eachLine('UTF-8') { line ->
+    def (what, given, more) = line.split(' ')
+    if (what == 'partition') {
+        println BuiltInPartitioner.partitionForKey(given.decodeBase64(), more as int)
+        return
+    }
+    def schema = new Schema.Parser().parse(new File(more))
+    def decoder = DecoderFactory.get().binaryDecoder(given.decodeBase64(), null)
+    def value = new GenericDatumReader(schema).read(null, decoder)
+    assert decoder.isEnd()
+    def json = new ByteArrayOutputStream()
+    def encoder = EncoderFactory.get().jsonEncoder(schema, json, false)
+    new GenericDatumWriter(schema).write(value, encoder)
+    encoder.flush()
+    println json.toString('UTF-8')
+}
+"""
 NAMES = [type(fact).__name__ for fact in SAMPLES]
 PARTITIONS = 6
+KEYS = [f"service {number} ü".encode() for number in range(40)]
 PATIENCE_MS = 20_000
 
 
@@ -86,42 +115,42 @@ def read_all(servers: str, topics: list[str], count: int) -> list[Any]:
         consumer.close()
 
 
-# --- Avro's Java library -------------------------------------------------------------------------
+# --- Java ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def avro_tools() -> Path:
-    """The jar of Avro's command line, as pinned."""
-    group, name, version = AVRO_TOOLS
+def jar_paths() -> str:
+    """The class path of all that Java needs, each jar as pinned."""
+    kafkas = class_path()
     context = MavenContext(timeout=60)
-    context.repo_cache.mkdir(parents=True, exist_ok=True)
     with FileLock(context.repo_cache / ".deedbook.lock", timeout=300):
-        path: Path = context.project(group, name).at_version(version).artifact().resolve()
-    assert AVRO_TOOLS_SHA256 == digest(path), "the jar is not the one that is pinned"
-    return path
+        own = [str(verified(context, coordinate, sha256)) for coordinate, sha256 in JARS.items()]
+    return ":".join([*own, kafkas])
 
 
 @pytest.fixture(scope="module")
-def java_reads(
-    avro_tools: Path, messages: Mapping[str, Any]
-) -> Mapping[str, subprocess.CompletedProcess[bytes]]:
-    """What Java makes of each message's bytes, given nothing but them and the .avsc."""
+def java(messages: Mapping[str, Any], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What Java makes of each message's value, given nothing but it and the .avsc; then of each key."""
+    script = tmp_path_factory.mktemp("java") / "read.groovy"
+    script.write_text(IN_JAVA, encoding="utf-8")
+    asked = [
+        *(f"read {b64encode(messages[name].value).decode()} {schema_path(name)}" for name in NAMES),
+        *(f"partition {b64encode(key).decode()} {PARTITIONS}" for key in KEYS),
+    ]
+    done = subprocess.run(
+        [str(JAVA), *JVM, "-cp", jar_paths(), "groovy.ui.GroovyMain", str(script)],
+        input="\n".join(asked),
+        capture_output=True,
+        text=True,
+        env={"LC_ALL": "C.UTF-8"},
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+    return done.stdout.splitlines()
 
-    def read(name: str) -> subprocess.CompletedProcess[bytes]:
-        schema = (SCHEMAS / f"{name}.v{released_schemas()[name][-1].version}.avsc").read_text(
-            encoding="utf-8"
-        )
-        command = [JAVA, *JVM, "-cp", avro_tools, "org.apache.avro.tool.Main", "fragtojson", "--no-pretty"]
-        return subprocess.run(
-            [*map(str, command), schema, "-"],
-            input=messages[name].value,
-            capture_output=True,
-            env={"LC_ALL": "C.UTF-8"},
-            check=False,
-        )
 
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(NAMES, pool.map(read, NAMES), strict=True))
+def schema_path(name: str) -> Path:
+    """The file of an event's newest schema."""
+    return SCHEMAS / f"{name}.v{released_schemas()[name][-1].version}.avsc"
 
 
 def in_java_words(value: Any, schema: Any, names: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON
@@ -156,19 +185,30 @@ def in_java_words(value: Any, schema: Any, names: dict[str, Any]) -> Any:  # noq
             return value
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("number", "name"), enumerate(NAMES), ids=NAMES)
 def test_java_reads_a_message_from_the_schema_file_and_the_bytes(
-    name: str, java_reads: Mapping[str, subprocess.CompletedProcess[bytes]]
+    number: int, name: str, java: list[str]
 ) -> None:
     """Every field of every event: texts beyond ASCII, NaN, infinities, -0.0, absent values, nested records."""
-    schema = released_schemas()[name][-1]
-    golden = SCHEMAS.parents[1] / f"tests/golden/bodies/{name}.v{schema.version}.json"
+    golden = SCHEMAS.parents[1] / f"tests/golden/bodies/{schema_path(name).stem}.json"
     ours = json.loads(golden.read_text(encoding="utf-8")) | {"type": name}
-    done = java_reads[name]
+    schema = json.loads(schema_path(name).read_text(encoding="utf-8"))
 
-    assert 0 == done.returncode, done.stderr.decode()
     # As texts, which differ in the order of fields, and for 0.0 and -0.0.
-    assert repr(in_java_words(ours, json.loads(schema.text), {})) == repr(json.loads(done.stdout))
+    assert repr(in_java_words(ours, schema, {})) == repr(json.loads(java[number]))
+
+
+def test_keys_choose_the_partitions_that_javas_default_does(url: str, java: list[str]) -> None:
+    """Whoever writes with another client puts what belongs together where we do."""
+    loaded = next(Codec().encode(fact) for fact in SAMPLES if isinstance(fact, ModelLoaded))
+    records = [NewRecord(value=loaded.value, key=key, headers=loaded.headers) for key in KEYS]
+
+    with closing(KafkaLog(kafka_settings(url, None))) as log:
+        ours = [partition for partition, _ in log.append(facts.HOSTS, records)]
+
+    assert ours == [int(partition) for partition in java[len(NAMES) :]]
+    assert ours == [(murmur2(key) & 0x7FFFFFFF) % PARTITIONS for key in KEYS]
+    assert set(ours) == set(range(PARTITIONS))
 
 
 # --- CloudEvents ---------------------------------------------------------------------------------
@@ -199,34 +239,6 @@ def test_the_headers_are_a_cloud_event(fact: Fact, messages: Mapping[str, Any]) 
 
 
 # --- other Kafka clients -------------------------------------------------------------------------
-
-
-def test_murmur2_is_that_of_java() -> None:
-    """The values that Kafka's own tests hold its Java implementation to."""
-    known = {
-        b"21": -973932308,
-        b"foobar": -790332482,
-        b"a-little-bit-long-string": -985981536,
-        b"a-little-bit-longer-string": -1486304829,
-        b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
-        b"abc": 479470107,
-    }
-
-    assert known == {key: int.from_bytes(murmur2(key).to_bytes(4), signed=True) for key in known}
-
-
-def test_keys_choose_the_partitions_that_javas_default_does(url: str) -> None:
-    """Whoever writes with another client puts what belongs together where we do."""
-    settings = kafka_settings(url, None)
-    keys = [f"service {number} ü".encode() for number in range(40)]
-    loaded = next(Codec().encode(fact) for fact in SAMPLES if isinstance(fact, ModelLoaded))
-    records = [NewRecord(value=loaded.value, key=key, headers=loaded.headers) for key in keys]
-
-    with closing(KafkaLog(settings)) as log:
-        ours = [partition for partition, _ in log.append(facts.HOSTS, records)]
-
-    assert ours == [(murmur2(key) & 0x7FFFFFFF) % PARTITIONS for key in keys]
-    assert set(ours) == set(range(PARTITIONS))
 
 
 def test_aiokafka_reads_the_same_keys_bodies_and_headers(url: str, messages: Mapping[str, Any]) -> None:
