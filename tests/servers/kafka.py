@@ -131,14 +131,39 @@ class KafkaCluster:
     def start(self, *brokers: int) -> None:
         """Start the brokers named, or all, and wait until they serve; what runs already is left alone."""
         numbers = [number for number in brokers or self.brokers if not self.is_running(number)]
-        for number in numbers:
-            self._configure(number)
-        self._format([number for number in numbers if not self._data(number).exists()])
+        self.format(*numbers)
         for number in numbers:
             self._processes[number] = self._java(
                 "kafka.Kafka", str(self._config_path(number)), log=self.log_path(number)
             )
         self._await(numbers)
+
+    def format(self, *brokers: int) -> None:
+        """Configure the brokers named, or all; give new ones a data folder, with the cluster's id and SCRAM's users."""
+        numbers = brokers or self.brokers
+        for number in numbers:
+            self._configure(number)
+        identity = self.folder / "cluster-id"
+        if not identity.exists():
+            identity.write_text(urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="), encoding="ascii")
+        users = [
+            part
+            for name, password in self.security.scram.items()
+            for part in ("--add-scram", f"SCRAM-SHA-256=[name={name},password={password}]")
+        ]
+        formatting = {}
+        for broker in (number for number in numbers if not self._data(number).exists()):
+            # One word with its option: an id may begin with a dash.
+            known = (
+                f"--cluster-id={identity.read_text(encoding='ascii')}",
+                "-c",
+                str(self._config_path(broker)),
+            )
+            command = ("kafka.tools.StorageTool", "format", *known, *users)
+            formatting[broker] = self._java(*command, log=self.log_path(broker))
+        for broker, process in formatting.items():
+            if process.wait(START_SECONDS) != 0:
+                raise RuntimeError(self._complaint(broker, "can't make its data folder"))
 
     def stop(self, *brokers: int) -> None:
         """End brokers in order (SIGTERM): leaders move away first where they can."""
@@ -184,30 +209,6 @@ class KafkaCluster:
         """A process of Kafka's Java; it sees nothing of the environment."""
         environment = {"CLASSPATH": class_path(), "LC_ALL": "C.UTF-8", "TMPDIR": str(self.folder)}
         return self._leash.start([JAVA, *self._jvm, *LOGGING, *command], log, environment)
-
-    def _format(self, brokers: Sequence[int]) -> None:
-        """Make the data folders of new brokers, with the cluster's id and the users of SCRAM."""
-        identity = self.folder / "cluster-id"
-        if not identity.exists():
-            identity.write_text(urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="), encoding="ascii")
-        users = [
-            part
-            for name, password in self.security.scram.items()
-            for part in ("--add-scram", f"SCRAM-SHA-256=[name={name},password={password}]")
-        ]
-        formatting = {}
-        for broker in brokers:
-            # One word with its option: an id may begin with a dash.
-            known = (
-                f"--cluster-id={identity.read_text(encoding='ascii')}",
-                "-c",
-                str(self._config_path(broker)),
-            )
-            command = ("kafka.tools.StorageTool", "format", *known, *users)
-            formatting[broker] = self._java(*command, log=self.log_path(broker))
-        for broker, process in formatting.items():
-            if process.wait(START_SECONDS) != 0:
-                raise RuntimeError(self._complaint(broker, "can't make its data folder"))
 
     def _await(self, brokers: Sequence[int]) -> None:
         """Wait until the brokers answer and the cluster counts them in."""

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 START_SECONDS = 60.0
 REGION = "us-east-1"
+WEED = Path(sysconfig.get_path("scripts")) / "weed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,18 @@ class S3Place:
         return f"s3://{bucket}?endpoint={self.endpoint}&region={self.region}"
 
 
+def sockets_of(ports: Sequence[int], s3_port: int) -> list[Path]:
+    """The files through which SeaweedFS's parts talk to each other, of which it leaves most behind.
+
+    `ports`: of master, volume, filer and admin, and the one that far below S3's for gRPC.
+    """
+    *above, s3_grpc = (port + GRPC_ABOVE for port in ports)
+    named = zip(("master", "volume", "filer", "admin"), above, strict=True)
+    names = [*(f"{part}-grpc-{port}" for part, port in named), f"filer-{ports[2]}"]
+    names += [f"s3-grpc-{s3_grpc}", f"s3-{s3_port}"]
+    return [Path("/tmp") / f"seaweedfs-{name}.sock" for name in names]  # noqa: S108 - its choice
+
+
 class S3Server:
     """SeaweedFS: its master, volume, filer and S3 gateway in one process.
 
@@ -113,7 +126,7 @@ class S3Server:
             raise RuntimeError(f"The S3 server can't start: port {self._port} is taken.")
         (self.folder / "data").mkdir(exist_ok=True)
         self._configure()
-        leave_nothing(self.folder, self._sockets())
+        leave_nothing(self.folder, sockets_of(self._ports, self._port))
         # Of a new bucket's files it would make seven at once.
         environment = {"HOME": str(self.folder), "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
         self._process = self._leash.start(self._command(), self.log_path, environment)
@@ -144,9 +157,8 @@ class S3Server:
     def _command(self) -> list[str | Path]:
         """SeaweedFS's all-in-one mode: `weed server` with the same parts takes 4 s to start and 15 s to end."""
         master, volume, filer, admin, _ = self._ports
-        weed = Path(sysconfig.get_path("scripts")) / "weed"
         return [
-            weed,
+            WEED,
             "-logtostderr=true",
             "mini",
             f"-dir={self.folder / 'data'}",
@@ -168,18 +180,6 @@ class S3Server:
             "-s3.port.lance=0",
             f"-s3.config={self.folder / 'identity.json'}",
         ]
-
-    def _sockets(self) -> list[Path]:
-        """The files SeaweedFS makes for its parts to talk to each other; it leaves most of them behind."""
-        master, volume, filer, admin, _ = (port + GRPC_ABOVE for port in self._ports)
-        names = [
-            f"master-grpc-{master}",
-            f"volume-grpc-{volume}",
-            f"filer-grpc-{filer}",
-            f"admin-grpc-{admin}",
-        ]
-        names += [f"filer-{filer - GRPC_ABOVE}", f"s3-{self._port}", f"s3-grpc-{self._grpc_port}"]
-        return [Path("/tmp") / f"seaweedfs-{name}.sock" for name in names]  # noqa: S108 - its choice
 
     def _configure(self) -> None:
         """Write the one identity; SeaweedFS lets anybody in without it."""
