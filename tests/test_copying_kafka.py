@@ -7,11 +7,11 @@ import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from confluent_kafka import Producer, admin
 from hypothesis import given, settings
 
 from deedbook.events.copied_from import CopiedFrom, stamped
@@ -68,10 +68,10 @@ def state_of(log: Log, folder: Path) -> str:
 
 def times_of(place: KafkaSettings) -> set[str | None]:
     """How the topics of a registry come to their times."""
-    admin = AdminClient({"bootstrap.servers": place.servers})
-    asked = admin.describe_configs(
-        [ConfigResource(ResourceType.TOPIC, place.topic(topic)) for topic in TOPICS]
-    )
+    library: Any = admin  # which does not say what it exports
+    resources = [library.ConfigResource(library.ResourceType.TOPIC, place.topic(topic)) for topic in TOPICS]
+    client = library.AdminClient({"bootstrap.servers": place.servers})
+    asked = client.describe_configs(resources)
     return {future.result()["message.timestamp.type"].value for future in asked.values()}
 
 
