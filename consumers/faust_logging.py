@@ -24,32 +24,31 @@ _QUIET_SECONDS = 60.0
 AWAY = "Kafka does not answer: nothing new is judged until it is back"
 _REGROUPING = "the workers' group is being put together anew: partitions may change hands"
 _LOST = "this worker counted as gone and joins its group again: an order in hand may be judged twice"
+# What Kafka answers to somebody who may not, or whom it doesn't know: waiting mends none of it.
+_REFUSAL = re.compile(r"Authorization|Authentication|Sasl|SASL|not authorized|[Cc]ertificate|SSL")
 # What they say, what we say, and how loudly. What matches nothing is passed on as it is.
 _WORDS: tuple[tuple[str, str, int], ...] = (
-    (r"because it is rebalancing|due to group error|already rebalanced", _REGROUPING, logging.INFO),
+    # Said of a group's first member while the group is made, of partitions without orders, and of long checks.
     (
-        r"^Unable to connect|^Unable connect to|^Unable to (request|update) metadata|^Topic .* not found",
-        AWAY,
-        30,
+        r"Request failed: .*CoordinatorNotAvailable|^No active partitions|Timer .* (woke up|is overlapping)",
+        "",
+        0,
     ),
+    (r"^Aiokafka (has not|stopped)|^Stream (has not|stopped)|^Highwater not|^Has not committed", "", 0),
+    # The worker itself says that it was lost, and why.
+    (r"^Crashed reason=|^Drain messages raised|^Error while stopping child", "", 0),
+    (r"^Task was destroyed|^(Task|Future) exception was never retrieved|^Unclosed AIOKafka", "", 0),
+    (r"because it is rebalancing|due to group error|already rebalanced", _REGROUPING, logging.INFO),
+    (r"^Unable to connect|^Unable connect to|^Unable to (request|update) metadata", AWAY, logging.WARNING),
     (r"^Failed fetch|^Connect attempt to|Request failed: .*(NodeNotReady|Connection)", AWAY, logging.WARNING),
     (r"^Error sending|marking coordinator dead|^Marking the coordinator dead", AWAY, logging.WARNING),
-    (r"^Heartbeat send request failed|is either not started or not valid|CoordinatorNotAvail", AWAY, 30),
+    (r"^Heartbeat send request failed|is either not started or not valid", AWAY, logging.WARNING),
     (r"^LeaveGroup request failed|^Failed to commit on finali", AWAY, logging.WARNING),
     (
         r"member_id was not recognized|generation id is not|session expired|exceeded max_poll_interval",
         _LOST,
         30,
     ),
-    # Said of every partition for as long as it has no orders, or a check takes its time: by no fault.
-    (
-        r"^(\[\^.*\]: )?(Aiokafka (has not|stopped)|Stream (has not|stopped)|Highwater not|Has not committed)",
-        "",
-        0,
-    ),
-    (r"Timer .* (woke up|is overlapping)|^(\[\^.*\]: )?No active partitions", "", 0),
-    # What a member that Kafka lost leaves behind at its end.
-    (r"^Task was destroyed|^Unclosed AIOKafka|^thread Thread-.* ended: CancelledError", "", 0),
 )
 _COMPILED = tuple((re.compile(pattern), words, level) for pattern, words, level in _WORDS)
 # `[^--Consumer]: `, where in its tree of services something was said.
@@ -63,6 +62,8 @@ class Translated(logging.Handler):
         super().__init__(logging.DEBUG)
         self._clock = clock
         self._said: dict[str, float] = {}
+        # The last word of a Kafka that would not let us in; empty where it never said so.
+        self.refusal = ""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say it, unless it was said within the minute."""
@@ -70,6 +71,8 @@ class Translated(logging.Handler):
             words, level = translated(record)
         except Exception:  # noqa: BLE001 (a record whose arguments don't fit is no reason to stop)
             return
+        if level >= logging.WARNING and _REFUSAL.search(words):
+            self.refusal = words
         now = self._clock()
         if not words or now - self._said.get(words, -_QUIET_SECONDS) < _QUIET_SECONDS:
             return
@@ -85,39 +88,43 @@ def translated(record: logging.LogRecord) -> tuple[str, int]:
     error = record.exc_info[1] if record.exc_info else None
     if error is not None and str(error) not in text:
         text = f"{text}: {type(error).__name__}: {error}"
-    for pattern, words, level in _COMPILED:
-        if pattern.search(text):
-            return words, level
+    text = _PLACE.sub("", text)
     if record.levelno < logging.WARNING:
         return printable(text, _MAX_CHARACTERS), logging.DEBUG
-    return printable(f"Kafka's client says: {_PLACE.sub('', text)}", _MAX_CHARACTERS), logging.WARNING
+    if not _REFUSAL.search(text):
+        for pattern, words, level in _COMPILED:
+            if pattern.search(text):
+                return words, level
+    return printable(f"Kafka's client says: {text}", _MAX_CHARACTERS), logging.WARNING
 
 
 @contextmanager
-def in_our_words() -> Iterator[None]:
+def in_our_words() -> Iterator[Translated]:
     """Have all that Faust, its libraries and their threads say come out of our own logger, meanwhile."""
+    from mode.threads import ServiceThread
+
     handler = Translated()
     loggers = [logging.getLogger(name) for name in _THEIRS]
     before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
-    excepthook = threading.excepthook
+    excepthook, on_crash = threading.excepthook, ServiceThread.on_crash
     for logger in loggers:
         logger.handlers, logger.propagate = [handler], False
         # Below WARNING their chatter costs more than it tells, unless somebody listens.
         logger.setLevel(logging.INFO if _LOG.isEnabledFor(logging.INFO) else logging.WARNING)
-    threading.excepthook = lambda ended: _say_ended(handler, ended)
+    # Two ways past all logging, both with a traceback: the reason reaches the worker in any case.
+    threading.excepthook = lambda ended: _LOG.debug("a thread ended: %s", ended.exc_type.__name__)
+    ServiceThread.on_crash = _unheard  # type: ignore[method-assign]
     try:
-        yield
+        yield handler
     finally:
         # What Faust left pending when Kafka was away is complained about by the garbage collector: here, then.
         gc.collect()
         threading.excepthook = excepthook
+        ServiceThread.on_crash = on_crash  # type: ignore[method-assign]
         for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
             logger.handlers, logger.propagate = handlers, propagate
             logger.setLevel(level)
 
 
-def _say_ended(handler: Translated, ended: threading.ExceptHookArgs) -> None:
-    """Say why a thread of theirs ended; without a broker its last words are a traceback."""
-    name = ended.thread.name if ended.thread is not None else "?"
-    text = f"thread {name} ended: {ended.exc_type.__name__}"
-    handler.emit(logging.LogRecord("faust", logging.WARNING, "", 0, "%s", (text,), None))
+def _unheard(*_: object, **__: object) -> None:
+    return

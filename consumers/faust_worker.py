@@ -24,17 +24,17 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from deedbook.consumers.faust_answers import AnswersOnLog, Interrupted
-from deedbook.consumers.faust_app import faust_settings, new_app, record_of
-from deedbook.consumers.faust_logging import AWAY, in_our_words
+from deedbook.consumers.faust_app import faust_settings, group_of, new_app, record_of
+from deedbook.consumers.faust_logging import AWAY, Translated, in_our_words
 from deedbook.consumers.sandbox.outcome import printable
 from deedbook.consumers.worker import Judge
-from deedbook.events.errors import AccessRefused, LogUnavailable
+from deedbook.events.errors import AccessDenied, LogUnavailable
 from deedbook.events.facts import REGISTRY, ValidationRequested, VerdictIssued
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def follow(
     let the worker in at first.
 
     Raises UnknownSchema (an order of a newer release), InvalidInput (options that Faust can't honour),
-    MissingExtra, AccessRefused, LogUnavailable (Kafka did not let the worker in in time, or was away at the
+    MissingExtra, AccessDenied, LogUnavailable (Kafka did not let the worker in in time, or was away at the
     end with a verdict in hand), and what else the log raises. Whatever it raises, the order in hand is not
     counted as done.
     """
@@ -93,8 +93,10 @@ def follow(
         return _patiently(lambda: answers.is_pending(order, record), stop)
 
     judge = Judge(codec, validator, append=append, is_pending=is_pending, heard=heard)
-    with in_our_words(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="judging") as bench:
-        asyncio.run(_Worker(kafka, judge, bench, stop, start_seconds).run())
+    settings = faust_settings(kafka)
+    with in_our_words() as said, ThreadPoolExecutor(max_workers=1, thread_name_prefix="judging") as bench:
+        worker = _Worker(kafka, settings, judge, bench, said, stop=stop, start_seconds=start_seconds)
+        asyncio.run(worker.run())
 
 
 class _Worker:
@@ -103,13 +105,17 @@ class _Worker:
     def __init__(
         self,
         kafka: KafkaSettings,
+        settings: Mapping[str, Any],
         judge: Judge,
         bench: ThreadPoolExecutor,
+        said: Translated,
+        *,
         stop: Callable[[], bool],
         start_seconds: float,
     ) -> None:
         self._kafka = kafka
-        self._settings = faust_settings(kafka)
+        self._settings = settings
+        self._said = said
         self._start_seconds = start_seconds
         self._judge = judge
         self._bench = bench
@@ -129,12 +135,11 @@ class _Worker:
             lost = await self._belong()
             if lost is None:
                 continue
-            if any(word in type(lost).__name__ for word in _REFUSALS):
-                self._failure = AccessRefused(f"Kafka refuses this worker: {_said(lost)}")
+            refusal = self._refusal(lost)
+            if refusal:
+                self._failure = AccessDenied(f"Kafka refuses this worker: {refusal}")
             elif not self._was_let_in and time.monotonic() > give_up_at:
-                self._failure = LogUnavailable(
-                    f"Kafka at {self._kafka.servers} did not let this worker in: {_said(lost)}"
-                )
+                self._failure = LogUnavailable(self._left_outside(lost))
             else:
                 if time.monotonic() - began > _SETTLED_SECONDS:
                     backoff_seconds = 1.0
@@ -144,6 +149,22 @@ class _Worker:
         await self._finish()
         if self._failure is not None:
             raise self._failure
+
+    def _refusal(self, lost: BaseException) -> str:
+        """Return what Kafka said if it refuses this worker, empty if it was merely lost."""
+        if any(word in type(lost).__name__ for word in _REFUSALS):
+            return _said(lost)
+        return "" if self._was_let_in else self._said.refusal.removeprefix("Kafka's client says: ")
+
+    def _left_outside(self, lost: BaseException) -> str:
+        """Return the sentence for a worker that no group took in."""
+        where = f"Kafka at {self._kafka.servers} did not let this worker in"
+        if isinstance(lost, TimeoutError):
+            # Its client says nothing to a user who may not belong to the group.
+            return (
+                f"{where} within {self._start_seconds:g} s: may it read in the group {group_of(self._kafka)}?"
+            )
+        return f"{where}: {_said(lost)}"
 
     async def _belong(self) -> BaseException | None:
         """Be a member of the group until the end is asked for, or Faust gives up: then for what reason."""
