@@ -135,7 +135,7 @@ def _deployment(recorded_at: int, fact: DeploymentCreated, *, current: bool) -> 
         git_sha=fact.git_sha,
         decision="accepted",
         reason="",
-        previous=fact.previous,
+        previous=fact.previous or None,
         note="",
         acceptance_passed=None,
         acceptance_requests=0,
@@ -203,6 +203,8 @@ class Following:
                         return
                     continue
                 if isinstance(news, Exception):
+                    if stop():  # closing a log is no trouble to those who asked for the end
+                        return
                     raise news
                 yield news
                 quiet_since = time.monotonic()

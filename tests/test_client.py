@@ -496,7 +496,7 @@ def test_the_code_in_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.
     names["registry"].close()
     names["host"].close()
 
-    assert 7 == len(blocks)
+    assert 8 == len(blocks)
     assert ("home-price",) == names["host"].models()
     assert [0.22, 0.25, 0.25] == [found.metrics["mse"] for found in names["best"]]
 

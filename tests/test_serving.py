@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ import pytest
 from sklearn.linear_model import Ridge
 
 import deedbook
+from deedbook.cli.settings import Settings
+from deedbook.cli.wiring import opened
 from deedbook.client.registry import Registry
 from deedbook.client.serving import Host
-from deedbook.events.errors import ArtifactDamaged, InvalidInput, NotFound
+from deedbook.events.errors import ArtifactDamaged, InvalidInput, NotFound, RequestRejected
 
 
 @pytest.fixture
@@ -255,6 +259,48 @@ def test_copies_are_kept_in_the_persons_cache_folder(
 
     (copies,) = (tmp_path / "home").rglob("deployments")
     assert "deedbook" == copies.parent.name
+
+
+def announce() -> None:
+    """Fold the log and announce what follows, as any command does."""
+    with opened(Settings.read(os.environ)) as found, found.reading():
+        pass
+
+
+def test_a_host_is_told_of_releases_and_rollbacks(registry: Registry) -> None:
+    """From when it follows on, each once, as soon as somebody has folded."""
+    registry.request_deployment("pricing", "A", {"home-price": trained(registry, 1.0)})
+    announce()
+    news = Host("pricing", "A").follow(timeout_seconds=20)
+    registry.request_deployment("pricing", "B", {"home-price": trained(registry, 2.0)})
+    registry.activate_release("pricing", "A")
+    announce()
+
+    assert [("B", "A"), ("A", "B")] == [(told.release, told.previous) for told in islice(news, 2)]  # type: ignore[union-attr]
+
+
+def test_the_example_tells_what_was_decided(registry: Registry) -> None:
+    """A line for each release that was bound or refused."""
+    training_id = trained(registry, 1.0)
+    registry.request_deployment("progression-api", "A", {"home-price": training_id})
+    with pytest.raises(RequestRejected):
+        registry.request_deployment("progression-api", "A", {"home-price": training_id})
+    announce()
+    example = Path(__file__).parent.parent / "examples" / "follow_deployments.py"
+    with subprocess.Popen([sys.executable, "-u", example], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(2)]
+        process.kill()
+
+    assert "A is current, with home-price@1 (before: nothing)\n" == said[0]
+    assert "A was refused: " in said[1]
+
+
+def test_a_host_that_follows_no_registry_says_so(registry: Registry) -> None:
+    """A misspelt URL is noticed at once, and makes nothing."""
+    with pytest.raises(NotFound, match="no log in"):
+        Host("pricing", "A").follow()
+    assert not registry.settings.place.folder.exists()
 
 
 def test_what_was_loaded_is_on_the_log(registry: Registry) -> None:
