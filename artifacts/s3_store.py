@@ -14,6 +14,7 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deedbook.artifacts.local_cache import make_room, used
 from deedbook.artifacts.s3_client import S3Limits, needed, new_client
 from deedbook.artifacts.s3_errors import answered, code_of, missing_bucket, plain_errors, says_nothing, told
 from deedbook.artifacts.s3_upload import Measured, Upload, UploadLost, measure, opened
@@ -106,9 +107,12 @@ class S3ArtifactStore:
         """Return a local copy, verified just now; it is downloaded where there is none, or a damaged one."""
         copies = self._copies()
         try:
-            return copies.path(sha256)
+            copy = copies.path(sha256)
         except (NotFound, ArtifactDamaged):
-            return copies.keep(sha256, self._chunks(sha256, None))
+            copy = copies.keep(sha256, self._chunks(sha256, None))
+            make_room(copies.folder)
+        used(copy)
+        return copy
 
     def has(self, sha256: str) -> bool:
         """Say whether the digest is there, without reading its bytes."""

@@ -89,12 +89,12 @@ class LocalArtifactStore:
 
     def __init__(self, folder: Path) -> None:
         """Use `folder`; it is made at the first `put`, and nothing is touched before."""
-        self._folder = folder
+        self.folder = folder
         self._incoming = folder / "incoming"
 
     def put(self, source: Path | bytes, *, on_progress: Progress | None = None) -> Stored:
         """Keep the bytes: write them beside, make them durable, then give them their name."""
-        with _plain_errors(self._folder), self._temporary() as (temporary, file):
+        with _plain_errors(self.folder), self._temporary() as (temporary, file):
             chunks, total_bytes = ([source], len(source)) if isinstance(source, bytes) else _chunks(source)
             digest, size_bytes = _copy(chunks, file, total_bytes, on_progress or no_progress)
             self._publish(temporary, file, self._file(digest), _give_name)
@@ -108,7 +108,7 @@ class LocalArtifactStore:
         So a copy from another store is taken in. Raises ArtifactDamaged (nothing is kept), StorageFull.
         """
         final = self._file(sha256)
-        with _plain_errors(self._folder), self._temporary() as (temporary, file):
+        with _plain_errors(self.folder), self._temporary() as (temporary, file):
             digest, _ = _copy(chunks, file, 0, no_progress)
             compare_digests(sha256, digest)
             self._publish(temporary, file, final, Path.replace)
@@ -143,17 +143,17 @@ class LocalArtifactStore:
 
     def _file(self, sha256: str) -> Path:
         checked_digest(sha256)
-        return self._folder / "sha256" / sha256[:2] / sha256
+        return self.folder / "sha256" / sha256[:2] / sha256
 
     def _open(self, sha256: str) -> BufferedReader:
         file = self._file(sha256)
         try:
             return file.open("rb")
         except FileNotFoundError:
-            message = f"no artifact {sha256} in {self._folder}"
+            message = f"no artifact {sha256} in {self.folder}"
             raise NotFound(message) from None
         except OSError as error:
-            message = f"cannot read artifact {sha256} in {self._folder}: {error.strerror}"
+            message = f"cannot read artifact {sha256} in {self.folder}: {error.strerror}"
             raise InvalidInput(message) from error
 
     def _publish(
@@ -164,7 +164,7 @@ class LocalArtifactStore:
         os.fsync(file.fileno())
         final.parent.mkdir(parents=True, exist_ok=True)
         name(temporary, final)
-        for folder in (final.parent, final.parent.parent, self._folder):
+        for folder in (final.parent, final.parent.parent, self.folder):
             _sync_folder(folder)
 
     def _verify(self, sha256: str) -> None:

@@ -76,11 +76,17 @@ class Place:
             from deedbook.events.kafka_topics import create_topics
 
             create_topics(self.kafka, partitions=partitions)
+        if self.artifacts_at:
+            from deedbook.artifacts.s3_store import S3ArtifactStore
+
+            store = self.artifacts()
+            if isinstance(store, S3ArtifactStore):
+                store.make_bucket()
 
     def artifacts(self) -> ArtifactStore:
         """Return the store of the models and request sets; InvalidInput where none is named for a log on Kafka."""
         if self.artifacts_at:
-            return store_at(self.artifacts_at)
+            return store_at(self.artifacts_at, cache=self.folder / "artifact-copies")
         if self.kafka is not None:
             raise InvalidInput(
                 f"where the artifacts of {self.url} are is not known: set DEEDBOOK_ARTIFACTS to s3://bucket/prefix, "
