@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.cimpl import NewPartitions
+from typer.testing import CliRunner
 
+from deedbook.cli.program import app
 from deedbook.events import errors
-from deedbook.events.facts import TOPICS
+from deedbook.events.codec import Codec
+from deedbook.events.facts import METRICS, TOPICS, MetricPoint, MetricsLogged
+from deedbook.events.ids import new_id
+from deedbook.events.kafka_log import KafkaLog
 from deedbook.events.kafka_settings import kafka_settings
 from deedbook.events.kafka_topics import LARGEST_BATCH_BYTES, create_topics
 from tests.servers.kafka import quiet_admin
@@ -106,3 +114,34 @@ def test_every_link_leads_somewhere(name: str) -> None:
             dead.append(link)
 
     assert [] == dead
+
+
+def test_a_chunk_sent_again_after_partitions_were_added_counts_once(
+    kafka: str, kafka_url: str, tmp_path: Path
+) -> None:
+    """Its key leads to another partition now; training, producer and number tell that it is the same."""
+    settings = kafka_settings(kafka_url, None)
+    create_topics(settings, partitions=1)
+    chunk = MetricsLogged(
+        event_id=new_id(),
+        occurred_at=1_700_000_000_000_000,
+        actor="ana",
+        training_id="0193c1f4-0000-7000-8000-000000000001",
+        producer="a job",
+        sequence=0,
+        points=(MetricPoint(name="loss", step=1, value=0.5),),
+    )
+
+    with closing(KafkaLog(settings)) as log:
+        (before,) = log.append(METRICS, [Codec().encode(chunk)])
+    admin = quiet_admin(kafka)
+    for grown in admin.create_partitions([NewPartitions(settings.topic(METRICS), 6)]).values():
+        grown.result(30)
+    with closing(KafkaLog(settings)) as log:
+        (after,) = log.append(METRICS, [Codec().encode(chunk)])
+
+    assert before[0] != after[0]
+    query = "select decision, count(*) from events where topic = 'metrics' group by all order by all"
+    environment = {"DEEDBOOK_FOLDER": str(tmp_path)}
+    done = CliRunner().invoke(app, ["--url", kafka_url, "sql", query, "--json"], env=environment)
+    assert (0, [["accepted", 1], ["ignored", 1]]) == (done.exit_code, json.loads(done.stdout)["rows"])
