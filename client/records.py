@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from deedbook.artifacts.store import Progress
     from deedbook.client.recording import Recorder
     from deedbook.events.log import NewRecord
 
@@ -108,19 +109,25 @@ def prepared_training(
     training: Training,
     artifact: ArtifactGiven | None = None,
     artifact_format: str | None = None,
+    *,
+    on_progress: Progress | None = None,
 ) -> NewRecord:
     """Return what is appended for a training; a file is stored once all else is found good.
+
+    ``on_progress`` is told how many bytes of how many are stored.
 
     Raises InvalidInput, NotFound (no such file), StorageFull.
     """
     if isinstance(artifact, Path | str):
         recorder.prepared(TrainingLogged(**recorder.envelope(), training=training))
     if artifact is not None:
-        training = replace(training, artifact=_stored(recorder, artifact, artifact_format))
+        training = replace(training, artifact=_stored(recorder, artifact, artifact_format, on_progress))
     return recorder.prepared(TrainingLogged(**recorder.envelope(), training=training))
 
 
-def _stored(recorder: Recorder, artifact: ArtifactGiven, format_: str | None) -> Artifact:
+def _stored(
+    recorder: Recorder, artifact: ArtifactGiven, format_: str | None, on_progress: Progress | None
+) -> Artifact:
     """Return what the record says of an artifact, storing a file under the format its bytes have."""
     match artifact:
         case Artifact():
@@ -139,7 +146,7 @@ def _stored(recorder: Recorder, artifact: ArtifactGiven, format_: str | None) ->
             f"the format of {shown(str(path))} is not known by its bytes: say artifact_format='joblib', for example"
         )
     check_format(head, declared)
-    stored = recorder.artifacts.put(path)
+    stored = recorder.artifacts.put(path, on_progress=on_progress)
     return Artifact(uri=stored.uri, sha256=stored.sha256, size_bytes=stored.size_bytes, format=declared)
 
 

@@ -13,6 +13,7 @@ from deedbook.cli.documents import print_document
 from deedbook.cli.input_files import read_input, read_objects
 from deedbook.cli.options import AsJson, settings_of
 from deedbook.cli.plain_text import plain
+from deedbook.cli.progress import waiting_for
 from deedbook.cli.tables import note, say
 from deedbook.cli.wiring import Registry, opened
 from deedbook.cli.writing import Decided, decided_on
@@ -112,7 +113,9 @@ def _logged(registry: Registry, trainings: Sequence[Training], artifact: Path | 
             records.append(prepared_training(registry.recorder, training))
         else:
             bare, kind = replace(training, artifact=Artifact()), training.artifact.format or None
-            records.append(prepared_training(registry.recorder, bare, artifact, kind))
+            with waiting_for("Storing the artifact", in_bytes=True) as on_progress:
+                record = prepared_training(registry.recorder, bare, artifact, kind, on_progress=on_progress)
+            records.append(record)
     decided = decided_on(registry, records)
     with registry.reading() as connection:
         rows = connection.execute(
