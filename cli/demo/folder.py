@@ -19,7 +19,7 @@ DEFAULT_FOLDER: Final = Path(".deedbook-demo")
 _MARKER: Final = "made-by-deedbook-demo.txt"
 _LOCK: Final = "demo.lock"
 # Whatever the demo writes is in here, and nothing else is ever removed.
-_OWN: Final = ("registry", "caches", "mse-by-city.png")
+_OWN: Final = ("registry", "caches", "logs", "mse-by-city.png")
 _MARKER_TEXT: Final = (
     "This folder was made by `deedbook demo`. When the demo runs in it again, it removes\n"
     f"{', '.join(_OWN)}, makes them anew, and touches nothing else.\n"
@@ -34,13 +34,18 @@ class DemoFolder:
 
     @property
     def registry(self) -> Path:
-        """Where the demo's registry is, unless it was given another."""
+        """Where the demo's registry is, unless it was given another; where a log on Kafka is folded."""
         return self.path / "registry"
 
     @property
     def caches(self) -> Path:
         """Where the serving instances keep their local copies, each in a folder of its own."""
         return self.path / "caches"
+
+    @property
+    def logs(self) -> Path:
+        """What the processes say that run beside the demo."""
+        return self.path / "logs"
 
     @property
     def chart(self) -> Path:

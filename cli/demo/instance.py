@@ -53,8 +53,11 @@ class Booted:
 class Instance:
     """A serving instance, seen from the process that started it."""
 
-    def __init__(self, name: str, cache: Path) -> None:
-        """Start the process, which waits to be told what to boot; `cache` is where it keeps its local copies."""
+    def __init__(self, name: str, cache: Path, settings: Mapping[str, str] | None = None) -> None:
+        """Start the process, which waits to be told what to boot.
+
+        `cache` is where it keeps its local copies; `settings` are deedbook's variables, besides.
+        """
         self.name = name
         self._booted: Booted | None = None
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DEEDBOOK_")}
@@ -64,7 +67,7 @@ class Instance:
             stdout=subprocess.PIPE,
             # Ctrl-C is for the demo, which ends its instances itself.
             start_new_session=True,
-            env=environment | {"DEEDBOOK_CACHE": str(cache.absolute())},
+            env={**environment, **(settings or {}), "DEEDBOOK_CACHE": str(cache.absolute())},
         )
 
     def boot(self, boot: Boot) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from deedbook.cli.demo.data import CITIES, Delivery, Month
 from deedbook.cli.demo.models import MODEL, Retrain, past_requests, retrain
@@ -16,9 +15,7 @@ from deedbook.cli.demo.stage import chapter, progress, tell
 from deedbook.cli.tables import Column, print_table
 
 if TYPE_CHECKING:
-    from deedbook.events.facts import ValidationRequested, VerdictIssued
-
-Heard = Callable[["VerdictIssued"], None]
+    from deedbook.events.facts import VerdictIssued
 
 
 def demands(scene: Scene) -> None:
@@ -56,7 +53,7 @@ def walk_forward(scene: Scene) -> None:
                     advance(month.words)
 
                 _log(scene, retrains.result())
-                _judge(scene, heard)
+                scene.judges.judge(scene.trainings.values(), heard)
     finally:
         ahead.shutdown(cancel_futures=True)
     tell("; ".join(f"{count} {outcome}" for outcome, count in outcomes.items()) + ".")
@@ -76,7 +73,7 @@ def wrong_month(scene: Scene) -> None:
             outcomes[verdict.training_id] = verdict.outcome.value
             advance(LAST_MONTH.words)
 
-        _judge(scene, heard)
+        scene.judges.judge(scene.trainings.values(), heard)
     passed = [city for city in CITIES if outcomes.get(scene.trainings[city]) == "passed"]
     tell(f"Passed: {', '.join(passed)}.")
     _print_failures(scene, [scene.trainings[city] for city in CITIES if city not in passed])
@@ -110,34 +107,6 @@ def _log(scene: Scene, retrains: Iterable[Retrain]) -> None:
             training.log_coefficients({weight.name: weight.value for weight in made.coefficients})
             training.save(made.pipeline)
         scene.trainings[made.city] = training.training_id
-
-
-def _judge(scene: Scene, heard: Heard) -> None:
-    """Let the workers judge what the announcer ordered; the next reading folds their verdicts."""
-    with scene.registry.reading():
-        pass  # what was logged is folded, and the announcer orders its validation
-    count = len(scene.validators)
-    with ThreadPoolExecutor(max_workers=count) as workers:
-        working = [workers.submit(_work, scene, number, heard) for number in range(count)]
-    scene.next_order = max(done.result() for done in working)
-
-
-def _work(scene: Scene, number: int, heard: Heard) -> int:
-    """Judge one worker's share of the orders, and return where the next ones begin."""
-    from deedbook.consumers.worker import work
-
-    def is_mine(order: ValidationRequested) -> bool:
-        return UUID(order.training.training_id).int % len(scene.validators) == number
-
-    return work(
-        scene.registry.log,
-        scene.registry.recorder.codec,
-        scene.validators[number],
-        start=scene.next_order,
-        is_pending=is_mine,
-        until_idle=True,
-        heard=heard,
-    )
 
 
 _CITIES = """

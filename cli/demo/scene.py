@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from deedbook.cli.demo.data import CITIES, History, Month
+from deedbook.cli.demo.judging import Judges, judges
 from deedbook.cli.demo.models import request_for_next_month
-from deedbook.cli.wiring import Registry, judging, opened
-from deedbook.client.registry import connect
+from deedbook.cli.wiring import Registry, opened
+from deedbook.client.registry import Registry as Connection
+from deedbook.client.registry import Settings as ClientSettings
 
 if TYPE_CHECKING:
     from deedbook.cli.demo.folder import DemoFolder
     from deedbook.cli.settings import Settings
-    from deedbook.client.registry import Registry as Connection
-    from deedbook.consumers.validation import Validator
 
 # The last month that two releases are told apart by; the months before it are the first release's.
 LAST_MONTH: Final = Month(2015, 6)
@@ -28,6 +28,8 @@ WRONG_CITY: Final = "Houston"
 SHA_A: Final = "a41f7c02d9be5c38f6a0e1d47b92c8350f6e1da4"
 SHA_B: Final = "b7e03d15c2f84a96d1b0793ce5a86f42d9c71e08"
 
+PARTITIONS: Final = 6
+
 TRAINER: Final = "monthly-retrain"
 VALIDATOR: Final = "validation-worker"
 PIPELINE: Final = "release-pipeline"
@@ -38,8 +40,8 @@ SOMEBODY: Final = "somebody@laptop"
 class Scene:
     """The demo's registry and those who act in it.
 
-    `trainer`, `pipeline` and `somebody` are clients as other people's programs are; the `validators` share the orders,
-    from `next_order` on. `trainings`: the newest training of each city, good or bad.
+    `trainer`, `pipeline` and `somebody` are clients as other people's programs are. `trainings`: the newest training
+    of each city, good or bad.
     """
 
     url: str
@@ -50,8 +52,7 @@ class Scene:
     pipeline: Connection
     somebody: Connection
     registry: Registry
-    validators: tuple[Validator, ...]
-    next_order: int = 0
+    judges: Judges
     trainings: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -69,18 +70,23 @@ SERVICES: Final = {city: service_of(city) for city in CITIES}
 
 
 @contextmanager
-def scene(settings: Settings, folder: DemoFolder, url: str, *, fast: bool) -> Iterator[Scene]:
+def scene(settings: Settings, folder: DemoFolder, *, fast: bool) -> Iterator[Scene]:
     """Set the scene with an empty registry, and let go of everything at the end. Raises MissingExtra."""
     history = History()
     count = RETRAINS_FAST if fast else RETRAINS
     months = tuple(LAST_MONTH.later(-back) for back in range(count, 0, -1))
-    speaking = replace(settings, url=url, actor=VALIDATOR)
+    speaking = replace(settings, actor=VALIDATOR)
+    place = speaking.place()
+    place.make(partitions=PARTITIONS)
+
+    def connection(actor: str) -> Connection:
+        return Connection(ClientSettings(place.url, place, actor))
+
     with (
-        opened(speaking, create=True) as registry,
-        judging(registry.recorder) as (first, _),
-        judging(registry.recorder) as (second, _),
-        connect(url, actor=TRAINER) as trainer,
-        connect(url, actor=PIPELINE) as pipeline,
-        connect(url, actor=SOMEBODY) as somebody,
+        opened(speaking) as registry,
+        judges(speaking, registry, folder.logs) as judging,
+        connection(TRAINER) as trainer,
+        connection(PIPELINE) as pipeline,
+        connection(SOMEBODY) as somebody,
     ):
-        yield Scene(url, folder, history, months, trainer, pipeline, somebody, registry, (first, second))
+        yield Scene(settings.url, folder, history, months, trainer, pipeline, somebody, registry, judging)

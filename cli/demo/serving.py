@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from deedbook.cli.demo.instance import Boot, Booted, Instance
 from deedbook.cli.demo.models import MODEL
+from deedbook.cli.demo.place import environment_of
 from deedbook.cli.demo.scene import SERVICES, SHA_A, WRONG_CITY, Scene
 from deedbook.cli.demo.stage import chapter, tell
 from deedbook.cli.tables import Column, print_table
@@ -53,7 +54,7 @@ def killed_and_restarted(scene: Scene, instances: list[Instance]) -> None:
 
 
 def _started(scene: Scene, name: str) -> Instance:
-    return Instance(name, scene.folder.caches / name)
+    return Instance(name, scene.folder.caches / name, environment_of(scene.registry.settings))
 
 
 def _boot(scene: Scene, instance: Instance) -> None:

@@ -13,6 +13,7 @@ from deedbook.cli.demo.chart import chart
 from deedbook.cli.demo.data import CITIES
 from deedbook.cli.demo.folder import DEFAULT_FOLDER, demo_folder
 from deedbook.cli.demo.models import check_libraries
+from deedbook.cli.demo.place import check_empty, settings_for
 from deedbook.cli.demo.releases import Moments, first_release, incident, refusal, rollback, second_release
 from deedbook.cli.demo.retrains import demands, walk_forward, wrong_month
 from deedbook.cli.demo.scene import SERVICES, WRONG_CITY, Scene, scene
@@ -20,8 +21,6 @@ from deedbook.cli.demo.serving import both_boot, killed_and_restarted, two_proce
 from deedbook.cli.demo.stage import chapter, tell, to_copy
 from deedbook.cli.settings import DEFAULT_URL
 from deedbook.cli.tables import say
-from deedbook.client.urls import folder_of
-from deedbook.events.errors import InvalidInput
 
 if TYPE_CHECKING:
     from deedbook.cli.settings import Settings
@@ -41,10 +40,10 @@ def main(
     started = monotonic()
     check_libraries()
     if url is not None:
-        _check_empty(url)
+        check_empty(settings_for(settings, url, folder / "registry").place())
     with demo_folder(folder) as own:
-        where = url or registry_url(own.registry)
-        with scene(settings, own, where, fast=fast) as told:
+        theirs = settings_for(settings, url or registry_url(own.registry), own.registry)
+        with scene(theirs, own, fast=fast) as told:
             _open(told, settings)
             _tell(told)
             _close(told, monotonic() - started)
@@ -72,6 +71,12 @@ def _open(told: Scene, settings: Settings) -> None:
         f"Real data: home sales in {len(CITIES)} Texas cities, month by month (Real Estate Center at Texas A&M)."
     )
     tell(f"A fresh registry: {told.url}")
+    if told.registry.place.kafka is not None:
+        tell(f"Its artifacts: {told.registry.place.artifacts_at}")
+        tell(
+            "It is folded by `deedbook project` and judged by `deedbook validate`, a Faust worker; what they say is in "
+            f"{told.folder.logs}."
+        )
     if settings.url not in {DEFAULT_URL, told.url}:
         tell(f"Nothing is written to {settings.url}.")
 
@@ -82,7 +87,7 @@ def _close(told: Scene, seconds: float) -> None:
     chapter("Now you")
     tell(f"{events:,} events are on the log, after {seconds:.0f} s. Three commands to try next:")
     say()
-    for command in next_commands(told.url):
+    for command in next_commands(told.url, told.registry.settings.surroundings.folder):
         to_copy(command)
 
 
@@ -91,9 +96,13 @@ def registry_url(folder: Path) -> str:
     return f"sqlite:///{_written(folder).translate(_IN_URLS)}"
 
 
-def next_commands(url: str) -> tuple[str, str, str]:
-    """Return three commands that work as they are printed, in the folder the demo was started in."""
-    deedbook = f"{_program()} --url {shlex.quote(url)}"
+def next_commands(url: str, folder: str = "") -> tuple[str, str, str]:
+    """Return three commands that work as they are printed, in the folder the demo was started in.
+
+    `folder`: where a log on Kafka is folded.
+    """
+    folded = f"DEEDBOOK_FOLDER={shlex.quote(_written(Path(folder)))} " if folder else ""
+    deedbook = f"{folded}{_program()} --url {shlex.quote(url)}"
     by_city = "select parameters['city'] as city, round(median(value)) as mse from metric_history"
     return (
         f"{deedbook} failures",
@@ -118,10 +127,3 @@ def _written(path: Path) -> str:
     absolute = path.absolute()
     here = Path.cwd()
     return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
-
-
-def _check_empty(url: str) -> None:
-    """Refuse a registry that holds anything: what the demo logs can never be taken out of it again."""
-    folder = folder_of(url)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidInput(f"there is something in {folder} already: the demo wants a registry of its own")
