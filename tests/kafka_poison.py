@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deedbook.events.log import NewRecord
 
 # A key, a body and headers, any of which may be missing.
-Raw = tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]] | None]
+Raw = tuple[bytes | None, bytes | None, list[tuple[str, str | bytes | None]] | None]
 MAX_SENT_BYTES = 2_000_000
 
 

@@ -101,12 +101,14 @@ def program(
             process.kill()
 
 
-def done(url: str, folder: Path, *arguments: str, **settings: str) -> Ended:
+def done(
+    url: str, folder: Path, *arguments: str, within_seconds: float = PATIENCE_SECONDS, **settings: str
+) -> Ended:
     """Run `deedbook` to its end."""
     told = folder / "stderr of a command"
     told.unlink(missing_ok=True)
     with program(url, folder, *arguments, stderr_path=told, **settings) as process:
-        out, _ = process.communicate(timeout=PATIENCE_SECONDS)
+        out, _ = process.communicate(timeout=within_seconds)
         return Ended(process.returncode, out, told.read_text())
 
 
@@ -161,21 +163,27 @@ def doubled(registry: Registry) -> list[tuple[object, ...]]:
     return [row for query in _DOUBLED for row in registry.ask(query)]
 
 
-def unannounced(registry: Registry) -> set[str]:
-    """The ids of orders and of news that should be on the log by now and are not."""
+def orders(registry: Registry, *, pending: bool = False) -> set[str]:
+    """The ids that orders have for all requests, or for those that still wait for a verdict."""
     requests = registry.ask(
         "select t.training_id, r.requested_at_position from base.request r "
-        "join base.training t on t.key = r.training_key where r.closed_position is null"
+        "join base.training t on t.key = r.training_key where r.closed_position is null or not ?",
+        pending,
     )
-    orders = {derived_id("order", training, str(position), "1") for training, position in requests}
+    return {derived_id("order", training, str(position), "1") for training, position in requests}
+
+
+def unannounced(registry: Registry) -> set[str]:
+    """The ids of orders and of news that should be on the log by now and are not."""
+    ordered = orders(registry, pending=True)
     decided = registry.ask(
         "select event_id from base.event where topic = ? and decision <> 'ignored' and "
         "(type = 'DeploymentRequested' or type = 'ReleaseActivated' and decision = 'accepted')",
         REGISTRY,
     )
     news = {derived_id("news", event_id) for (event_id,) in decided}
-    assert orders
+    assert ordered
     assert news
-    return (orders - ids_of(registry.log, VALIDATIONS).keys()) | (
+    return (ordered - ids_of(registry.log, VALIDATIONS).keys()) | (
         news - ids_of(registry.log, DEPLOYMENTS).keys()
     )

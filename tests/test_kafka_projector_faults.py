@@ -6,14 +6,30 @@ import os
 import random
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from deedbook.events.facts import DEPLOYMENTS, VALIDATIONS, DeploymentCreated
 from deedbook.projector.rebuild import fold_anew
+from tests.facts_by_hand import Pen
 from tests.folded import Registry
 from tests.kafka_racers import projectors, started
-from tests.kafka_registry import acknowledged, done, doubled, eventually, lost, registry_at, tell, unannounced
+from tests.kafka_registry import (
+    acknowledged,
+    done,
+    doubled,
+    eventually,
+    ids_of,
+    lost,
+    orders,
+    program,
+    records_of,
+    registry_at,
+    tell,
+    unannounced,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +79,7 @@ def kill_often(url: str, registry: Registry, kills: int, events: int) -> str:
     assert 0 == ended
     assert 0 < journals
     noted = acknowledged(registry.folder)
-    live, positions = done(url, registry.folder, "state-hash").out.split("  ")
+    live, positions = done(url, registry.folder, "state-hash", within_seconds=400).out.split("  ")
     anew = fold_anew(registry.log, registry.folder / "fresh.duckdb")
 
     assert ([], []) == (lost(registry, noted), doubled(registry))
@@ -90,3 +106,74 @@ def test_projectors_killed_two_hundred_times_leave_the_state_of_a_fold_from_zero
 ) -> None:
     """A hundred thousand events and more."""
     tell(capsys, kill_often(kafka_url, registry, 200, 100_000))
+
+
+# --- stopped, and resumed after another took over ------------------------------------------------
+
+
+def test_a_stopped_projector_that_is_resumed_holds_the_state_of_the_one_that_took_over(
+    kafka_url: str, registry: Registry, tmp_path: Path
+) -> None:
+    """Each in its own folder: what the first left is announced by the second, and no news has two ids."""
+    pen = Pen()
+    append = partial(deployable, registry, pen)
+    folders = [tmp_path / name for name in ("first", "second")]
+    with program(kafka_url, folders[0], "project") as first:
+        append("a")
+        eventually(lambda: news(registry) == {"a"}, "the first announces")
+        first.send_signal(signal.SIGSTOP)
+        append("b")
+        with program(kafka_url, folders[1], "project") as second:
+            eventually(lambda: news(registry) == {"a", "b"}, "the second announces")
+            first.send_signal(signal.SIGCONT)
+            append("c")
+            eventually(lambda: news(registry) == {"a", "b", "c"}, "one of them announces")
+            for process in (first, second):
+                process.send_signal(signal.SIGTERM)
+            assert [0, 0] == [process.wait(60) for process in (first, second)]
+    hashes = {done(kafka_url, folder, "state-hash").out for folder in folders}
+
+    assert 1 == len(hashes)
+    assert {f"{fold_anew(registry.log, tmp_path / 'fresh')[0]}"} == {found.split()[0] for found in hashes}
+    # Two who announce at once may say a thing twice: under one id, which its readers know it by.
+    registry.fold()
+    assert set() == unannounced(registry)
+    assert 3 == len(ids_of(registry.log, DEPLOYMENTS))
+    assert set(ids_of(registry.log, VALIDATIONS)) <= orders(registry)
+
+
+def test_who_wants_a_projection_that_a_stopped_process_holds_says_so_and_goes_on_later(
+    kafka_url: str, registry: Registry
+) -> None:
+    """It waits its time, names the file, and takes its turn once the other one runs again."""
+    folder = registry.folder
+    told = folder / "told"
+    pen = Pen()
+    with program(kafka_url, folder, "project") as first:
+        deployable(registry, pen, "a")
+        eventually(lambda: news(registry) == {"a"}, "the first announces")
+        first.send_signal(signal.SIGSTOP)
+        deployable(registry, pen, "b")
+        with program(kafka_url, folder, "project", stderr_path=told, DEEDBOOK_TIMEOUT_SECONDS="0.5"):
+            eventually(lambda: "going on as soon as that changes" in told.read_text(), "the second waits")
+            first.send_signal(signal.SIGCONT)
+            eventually(lambda: news(registry) == {"a", "b"}, "what came is announced")
+            first.send_signal(signal.SIGTERM)
+            assert 0 == first.wait(60)
+            eventually(lambda: "going on: folded up to" in told.read_text(), "the second goes on")
+
+    assert "other processes have used projection.duckdb for 0 s; try again; going on" in told.read_text()
+    assert 2 == len(ids_of(registry.log, DEPLOYMENTS))
+
+
+def deployable(registry: Registry, pen: Pen, name: str) -> None:
+    """A training that waits for a verdict, and the deployment of another that a person let pass."""
+    other = pen.logged(f"{name} too", city=name)
+    allowed = pen.overridden(f"{name} too", deployable=True)
+    registry.append(pen.logged(name, city=f"{name} too"), other, allowed, pen.deploy(name, f"{name} too"))
+
+
+def news(registry: Registry) -> set[str]:
+    """The releases that were announced."""
+    facts = [registry.codec.decode(record) for record in records_of(registry.log, DEPLOYMENTS)]
+    return {fact.release for fact in facts if isinstance(fact, DeploymentCreated)}
