@@ -47,6 +47,9 @@ _AWAY = (LogUnavailable, LogDamaged, LogReplaced, ProjectionBusy, StorageFull, U
 # A cluster that is well answers in a tenth of a second. One that did not is left alone for a while.
 _PATIENCE_SECONDS = 5.0
 _AWAY_SECONDS = 30.0
+# What was accepted a moment ago, by a pipeline that then starts its hosts, may not be announced yet.
+_ANNOUNCING_SECONDS = 5.0
+_LOOK_SECONDS = 0.1
 
 
 class Host:
@@ -162,11 +165,21 @@ class Host:
     def _binding(self) -> Deployment:
         """Return what the registry says: on Kafka what is announced to hosts, else what its folder comes to."""
         if self._settings.place.kafka is not None:
-            return announced_binding(self._recorder.log(), self._listener, self.release)
+            return self._announced()
         from deedbook.projector.queries import binding
 
         with self._reader.connection() as connection:
             return binding(connection, self.service, self.release, self.environment)
+
+    def _announced(self) -> Deployment:
+        until = time.monotonic() + _ANNOUNCING_SECONDS
+        while True:
+            try:
+                return announced_binding(self._recorder.log(), self._listener, self.release)
+            except NotFound:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(_LOOK_SECONDS)
 
     def _copied(self, copy: Deployment | None, away: DeedbookError) -> Deployment:
         """Return the local copy of the deployment; raises what kept the registry away where there is none."""

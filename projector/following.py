@@ -54,6 +54,8 @@ class Following:
         """
         while not stop():
             with self.projection.opened() as (store, projector):
+                # Who had a turn meanwhile may have folded what nobody has announced yet.
+                self._owed = True
                 while not stop() and not self.projection.is_asked_for():
                     self._step(store, projector)
 

@@ -21,6 +21,7 @@ from deedbook.cli.wiring import opened
 from deedbook.client.registry import Registry
 from deedbook.client.serving import Host
 from deedbook.events.errors import ArtifactDamaged, InvalidInput, NotFound, RequestRejected
+from tests.command import Command
 
 
 @pytest.fixture
@@ -277,6 +278,17 @@ def test_a_host_is_told_of_releases_and_rollbacks(registry: Registry) -> None:
     announce()
 
     assert [("B", "A"), ("A", "B")] == [(told.release, told.previous) for told in islice(news, 2)]  # type: ignore[union-attr]
+
+
+def test_what_a_client_had_folded_is_told_by_whoever_follows_the_log(registry: Registry) -> None:
+    """A client folds in its turn, and announces nothing; the projector does so when it has its turn again."""
+    training_id = trained(registry, 1.0)
+    news = Host("pricing", "A").follow(timeout_seconds=60)
+    with Command(registry.settings.place.folder).running("project"):
+        for release in "ABCD":
+            registry.request_deployment("pricing", release, {"home-price": training_id})
+
+        assert ["A", "B", "C", "D"] == [told.release for told in islice(news, 4)]
 
 
 def test_the_example_tells_what_was_decided(registry: Registry) -> None:
