@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import subprocess
+import threading
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,20 @@ import deedbook
 from deedbook.cli.program import app
 from deedbook.events.codec import Codec
 from deedbook.events.errors import AccessDenied
-from deedbook.events.facts import REGISTRY, TOPICS, Fact, TrainingLogged, VerdictIssued
+from deedbook.events.facts import (
+    DEPLOYMENTS,
+    REGISTRY,
+    TOPICS,
+    DeployedModel,
+    DeploymentCreated,
+    Fact,
+    TrainingLogged,
+    VerdictIssued,
+)
 from deedbook.events.kafka_log import KafkaLog
 from deedbook.events.kafka_settings import kafka_settings
-from tests.command import Ended
-from tests.facts_by_hand import Pen, training
+from tests.command import PROGRAM, Ended, next_line
+from tests.facts_by_hand import Pen, id_of, training
 from tests.golden.write_bodies import SAMPLES
 from tests.servers.kafka import KafkaCluster, own_kafka
 from tests.servers.properties import Security
@@ -179,16 +190,36 @@ class Doors:
         """The log of a mode's registry, opened by a user."""
         return KafkaLog(kafka_settings(self.url(mode), self.config(user)))
 
-    def command(self, user: str, mode: str, *arguments: str, password: str = "") -> Ended:
-        """A command run by a user, in a folder of the user's own."""
-        settings = {
+    def settings(self, user: str, mode: str, password: str = "") -> dict[str, str]:
+        """What a user's environment says."""
+        return {
             "DEEDBOOK_ACTOR": user,
             "DEEDBOOK_KAFKA_CONFIG": str(self.config(user, password)),
             "DEEDBOOK_FOLDER": str(self.folder / f"{user}-{mode}"),
             "DEEDBOOK_ARTIFACTS": str(self.folder / "artifacts"),
         }
+
+    def command(self, user: str, mode: str, *arguments: str, password: str = "") -> Ended:
+        """A command run by a user, in a folder of the user's own."""
+        settings = self.settings(user, mode, password)
         done = CliRunner().invoke(app, ["--url", self.url(mode), *arguments], env=settings)
         return Ended(done.exit_code, done.stdout, done.stderr)
+
+    @contextmanager
+    def running(self, user: str, mode: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """A command that a user runs as a program of its own, until the test is done with it."""
+        settings = {"DEEDBOOK_URL": self.url(mode), **self.settings(user, mode)}
+        process = subprocess.Popen(
+            [*PROGRAM, *arguments], stdout=subprocess.PIPE, text=True, env={**os.environ, **settings}
+        )
+        watchdog = threading.Timer(PATIENCE_SECONDS, process.kill)
+        watchdog.start()
+        try:
+            yield process
+        finally:
+            watchdog.cancel()
+            process.terminate()
+            process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -308,6 +339,61 @@ def test_an_analyst_looks_without_any_right_to_write(doors: Doors) -> None:
         assert (0, "") == (looked.status, looked.err if looked.status else "")
         assert logged.training.training_id in looked.out
         assert before == log.ends(TOPICS)
+
+
+def test_a_host_boots_with_the_rights_of_a_host(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads what its own release is bound to, where nobody but the service writes that."""
+    bound = DeploymentCreated(
+        **Pen().envelope("news"),
+        deployment_id=id_of("deployment"),
+        service="pricing-api",
+        environment="production",
+        release="r7",
+        requested_at_position=0,
+        models=(DeployedModel(model="home-price", training_id=id_of("deployed"), version=1),),
+    )
+    with closing(doors.log("service", "guarded")) as log:
+        log.append(DEPLOYMENTS, [Codec().encode(bound)])
+    monkeypatch.setenv("DEEDBOOK_KAFKA_CONFIG", str(doors.config("host")))
+    monkeypatch.setenv("DEEDBOOK_ARTIFACTS", str(doors.folder / "artifacts"))
+    monkeypatch.setenv("DEEDBOOK_CACHE", str(doors.folder / "cache"))
+
+    host = deedbook.serving.Host("pricing-api", "r7", url=doors.url("guarded"))
+
+    assert ("home-price",) == host.models()
+    host.close()
+
+
+def test_in_open_mode_a_reviewer_overrides_and_a_pipeline_deploys(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with the rights of its role, each folding the log for itself."""
+    training_id = log_a_training(doors, "open", monkeypatch)
+
+    overridden = doors.command(
+        "reviewer", "open", "override", training_id, "--deployable", "--reason", "seen by me"
+    )
+    deployed = doors.command(
+        "deployer", "open", "deploy", "pricing", "r1", "--model", f"home-price={training_id}"
+    )
+
+    assert (0, "") == (overridden.status, overridden.err if overridden.status else "")
+    assert (0, "") == (deployed.status, deployed.err if deployed.status else "")
+
+
+def test_in_open_mode_a_worker_judges_with_the_rights_of_a_validator(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a member of its group: it reads orders, and writes a verdict."""
+    training_id = log_a_training(doors, "open", monkeypatch)
+    told = doors.command("service", "open", "trainings")
+    assert (0, "") == (told.status, told.err if told.status else "")
+
+    with doors.running("validator", "open", "validate") as worker:
+        lines = iter(lambda: next_line(worker), "")
+        judged = next((line for line in lines if training_id in line), "")
+
+    assert "home-price" in judged
 
 
 def test_a_wrong_password_is_one_sentence_without_it(doors: Doors) -> None:
