@@ -19,7 +19,7 @@ from tests.servers.ports import GRPC_ABOVE, HOST, free_ports, is_free, is_open
 if TYPE_CHECKING:
     from botocore.client import BaseClient
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 REGION = "us-east-1"
 WEED = Path(sysconfig.get_path("scripts")) / "weed"
 

@@ -79,7 +79,7 @@ def _shared(config: pytest.Config, kind: str, start: Callable[[Leash, Path], str
     folder = _folder_of(config)
     address = folder / f"{kind}.address"
     failure = folder / f"{kind}.failure"
-    with FileLock(folder / f"{kind}.lock", timeout=300):
+    with FileLock(folder / f"{kind}.lock", timeout=600):
         if failure.exists():
             raise RuntimeError(failure.read_text(encoding="utf-8"))
         if not address.exists():
