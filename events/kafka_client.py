@@ -89,6 +89,8 @@ def options(settings: KafkaSettings, reports: Reports, own: Mapping[str, object]
     return {
         "client.id": "deedbook",
         "socket.keepalive.enable": True,
+        # An answer that was lost is asked for again after so long; librdkafka's own minute is longer than an append's.
+        "socket.timeout.ms": 10_000,
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 1_000,
         **settings.options,

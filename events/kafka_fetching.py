@@ -133,7 +133,7 @@ class Fetcher:
         del records[:]
         match error.name():
             case "_AUTO_OFFSET_RESET" | "OFFSET_OUT_OF_RANGE" | "_LOG_TRUNCATION":
-                raise OutOfRange(error.str())
+                raise OutOfRange(f"{error.name()}: {error.str()}")
             case "_BAD_MSG" | "INVALID_MSG" | "_BAD_COMPRESSION":
                 raise LogDamaged(
                     f"{topic}:{partition} holds records that are not as they were stored, after position "

@@ -20,7 +20,7 @@ from deedbook.events.errors import (
     LogUnavailable,
 )
 from deedbook.events.facts import TOPICS
-from deedbook.events.kafka_client import Admin, explained, keep_for_ever, native, pause_before_retry
+from deedbook.events.kafka_client import Admin, explained, keep_for_ever, native
 from deedbook.events.kafka_fetching import OutOfRange
 from deedbook.events.kafka_producing import Producing
 from deedbook.events.kafka_reading import Reading
@@ -38,6 +38,8 @@ _ASKING_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
 _LOOKS = 3
 _PAUSE_SECONDS = 0.2
+_RETRY_SECONDS = 0.05
+_SETTLING_SECONDS = 3.0
 _OPEN: weakref.WeakSet[KafkaLog] = weakref.WeakSet()
 
 
@@ -69,6 +71,7 @@ class KafkaLog:
         self._copying = copying
         self._closed = False
         self._replaced = ""
+        self._reached: dict[tuple[str, int], int] = {}
         self._clients = self._new_clients()
         deadline = time.monotonic() + _OPENING_SECONDS
         self._topics = describe(self._clients.admin, deadline, at_once_if_denied=True)
@@ -99,9 +102,12 @@ class KafkaLog:
             return []
         self._look_again(deadline)
         try:
-            return clients.producing.append(topic, records, deadline, while_waiting=self._look_again)
+            places = clients.producing.append(topic, records, deadline, while_waiting=self._look_again)
         except LogReplaced as error:
             raise self._verified(error) from None
+        for partition, last in dict(places).items():
+            self._reach(topic, partition, last + 1)
+        return places
 
     def read(
         self,
@@ -123,19 +129,25 @@ class KafkaLog:
             )
         clients = self._current()
         self._check_partition(topic, partition)
-        try:
-            return clients.reading.read(
-                topic,
-                partition,
-                start,
-                max_records=max_records,
-                max_bytes=max_bytes,
-                timeout_seconds=timeout_seconds,
-            )
-        except OutOfRange:
-            raise self._out_of_range(topic, partition, start) from None
-        except LogReplaced as error:
-            raise self._verified(error) from None
+        self._reach(topic, partition, start)
+        for tries_left in range(_LOOKS, -1, -1):
+            try:
+                return clients.reading.read(
+                    topic,
+                    partition,
+                    start,
+                    max_records=max_records,
+                    max_bytes=max_bytes,
+                    timeout_seconds=timeout_seconds,
+                )
+            except OutOfRange:
+                meaning = self._out_of_range(topic, partition, start)
+                if not tries_left or not isinstance(meaning, LogUnavailable):
+                    raise meaning from None
+                time.sleep(_PAUSE_SECONDS)
+            except LogReplaced as error:
+                raise self._verified(error) from None
+        raise AssertionError  # the last try returned or raised
 
     def partitions(self, topic: str) -> int:
         """Return how many partitions the topic has, as of a second ago."""
@@ -194,18 +206,29 @@ class KafkaLog:
         self._look_again()
         return self._offsets([(topic, partition)])[topic, partition]
 
+    def _reach(self, topic: str, partition: int, position: int) -> None:
+        """Remember that a partition reaches to a position: it was acknowledged, or somebody goes on from there."""
+        if position > self._reached.get((topic, partition), 0):
+            self._reached[topic, partition] = position
+
     def _offsets(
         self, wanted: Sequence[tuple[str, int]], *, earliest: bool = False
     ) -> dict[tuple[str, int], int]:
-        """Return where partitions end (the last committed), or begin; tries again while leaders change."""
+        """Return where partitions end (the last committed), or begin; tries again while leaders change.
+
+        A broker that comes back from a power failure tells of an earlier end for a moment: one before what was
+        acknowledged is believed only when it stays so.
+        """
         kafka = native()
         admin = self._current().admin
+        settled = time.monotonic() + _SETTLING_SECONDS
         deadline = time.monotonic() + _ASKING_SECONDS
         spec = kafka.admin.OffsetSpec.earliest() if earliest else kafka.admin.OffsetSpec.latest()
         name = self._settings.topic
         places = {kafka.TopicPartition(name(topic), number): (topic, number) for topic, number in wanted}
         found: dict[tuple[str, int], int] = {}
         while places:
+            waits = time.monotonic() < settled
             futures = admin.client.list_offsets(
                 dict.fromkeys(places, spec),
                 isolation_level=kafka.IsolationLevel.READ_COMMITTED,
@@ -213,13 +236,16 @@ class KafkaLog:
             )
             for place, answer in admin.answers(futures, deadline).items():
                 if not isinstance(answer, kafka.KafkaError):
-                    found[places.pop(place)] = answer.offset
+                    if earliest or answer.offset >= self._reached.get(places[place], 0) or not waits:
+                        found[places.pop(place)] = answer.offset
                     continue
                 meaning = explained(answer, places[place][0], self._settings)
                 if isinstance(meaning, LogReplaced):
                     raise self._verified(meaning)
-                if not isinstance(meaning, LogUnavailable) or not pause_before_retry(deadline):
+                if not isinstance(meaning, LogUnavailable) or time.monotonic() >= deadline:
                     raise meaning
+            if places:
+                time.sleep(_RETRY_SECONDS)
         return {where: found[where] for where in wanted}
 
     def _look_again(self, deadline: float | None = None) -> None:
