@@ -36,6 +36,7 @@ LOGGER.addHandler(logging.NullHandler())
 
 _PATIENCE_SECONDS = 0.02
 _RETRY_SECONDS = 0.05
+_REPEATING_SECONDS = 30.0
 Key = TypeVar("Key")
 
 
@@ -58,17 +59,21 @@ class Reports:
         self.denied = False
         self.fatal: KafkaError | None = None
         self.quiet = False
+        self._said: dict[str, float] = {}
 
     def log(self, level: int, message: str, *arguments: object) -> None:
-        """Take one line of librdkafka's."""
-        if "CONFWARN" in map(
-            str, arguments
-        ):  # that a consumer has no use for a producer's option is no mistake
+        """Take one line of librdkafka's: what it says again and again while a broker is away is told now and then."""
+        # None of it is an error of this program's: whoever called gets those.
+        level = min(level, logging.WARNING)
+        line = self._settings.redacted(message % arguments if arguments else message)
+        what = line.partition(" (after ")[0]
+        now = time.monotonic()
+        if self.quiet or "CONFWARN" in line or now < self._said.get(what, 0.0) + _REPEATING_SECONDS:
             level = logging.DEBUG
-        if self.quiet:
-            level = logging.DEBUG
-        if LOGGER.isEnabledFor(level):
-            LOGGER.log(level, "%s", self._settings.redacted(message % arguments if arguments else message))
+        elif level >= logging.WARNING:
+            self._said = {text: at for text, at in self._said.items() if now < at + _REPEATING_SECONDS}
+            self._said[what] = now
+        LOGGER.log(level, "%s", line)
 
     def on_error(self, error: KafkaError) -> None:
         """Take a trouble that belongs to no single call: a broker out of reach, a password refused."""

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from deedbook.events.kafka_settings import KafkaSettings
     from deedbook.events.log import Record
 
-_OPENING_SECONDS = 15.0
 _ASKING_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
 _LOOKS = 3
@@ -62,18 +61,21 @@ class _Clients:
 class KafkaLog:
     """The `Log` kept on Kafka, in topics that `create_topics` made.
 
-    ``copying`` opens one that a copy is filling, to be read only. Raises NotFound, InvalidInput (a topic that would
+    ``copying`` opens one that a copy is filling, to be read only; opening waits for the cluster until the time-out.
+    Raises NotFound, InvalidInput (a topic that would
     lose events), AccessDenied, LogUnavailable, MissingExtra.
     """
 
-    def __init__(self, settings: KafkaSettings, *, copying: bool = False) -> None:
+    def __init__(
+        self, settings: KafkaSettings, *, copying: bool = False, timeout_seconds: float = 15.0
+    ) -> None:
         self._settings = settings
         self._copying = copying
         self._closed = False
         self._replaced = ""
         self._reached: dict[tuple[str, int], int] = {}
         self._clients = self._new_clients()
-        deadline = time.monotonic() + _OPENING_SECONDS
+        deadline = time.monotonic() + timeout_seconds
         self._topics = describe(self._clients.admin, deadline, at_once_if_denied=True)
         check(self._clients.admin, self._topics, deadline, copying=copying)
         if not copying:

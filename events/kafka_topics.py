@@ -104,7 +104,10 @@ def describe(admin: Admin, deadline: float, *, at_once_if_denied: bool = False) 
         if passing is None:
             break
         if not pause_before_retry(deadline):
-            raise admin.unavailable(f"could not describe its topics: {passing.str()}")
+            timed_out = passing.name() == "_TIMED_OUT"
+            raise admin.unavailable(
+                "did not answer in time" if timed_out else f"could not describe its topics: {passing.str()}"
+            )
     cluster = answers.pop("")
     known = {names[full]: answer for full, answer in answers.items() if not _is_error(answer)}
     return Topics(
