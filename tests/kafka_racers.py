@@ -7,6 +7,7 @@ acknowledgement, so a kill or a failure in between makes a note miss, and never 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -42,13 +43,21 @@ PATIENCE_SECONDS = 120.0
 
 
 def started(
-    name: str, url: str, folder: Path, count: int, *, append_seconds: float = 30.0, pause_seconds: float = 0.0
+    name: str,
+    url: str,
+    folder: Path,
+    count: int,
+    *,
+    append_seconds: float = 30.0,
+    pause_seconds: float = 0.0,
+    rounds: int = 0,
 ) -> subprocess.Popen[bytes]:
     """A process that runs one of the functions below in so many processes; it ends well if they all do.
 
-    ``append_seconds``: the time an append is given before it is tried again; ``pause_seconds``: between two rounds.
+    ``append_seconds``: the time an append is given before it is tried again; ``pause_seconds``: between two rounds;
+    ``rounds``: how many, for those who know an end.
     """
-    job = {"url": url, "append_seconds": append_seconds, "pause_seconds": pause_seconds}
+    job = {"url": url, "append_seconds": append_seconds, "pause_seconds": pause_seconds, "rounds": rounds}
     (folder / "job.json").write_text(json.dumps(job))
     return subprocess.Popen([sys.executable, "-c", START, str(TESTS), name, str(folder), str(count)])
 
@@ -137,6 +146,25 @@ def _round(ledger: Ledger, pen: Pen, chance: random.Random, name: str, turn: int
         ledger.append(facts.REGISTRY, *rare, pen.failed(f"{name} lost"))
         ledger.append(facts.REGISTRY, pen.activate(name, service=service))
         ledger.append(facts.HOSTS, pen.loaded(name, names[0], f"i-{number}"))
+
+
+# --- pipelines that bind one release at once -----------------------------------------------------
+
+RACERS = 64
+# Made before the fork, and so one for all of them.
+START_LINE = multiprocessing.get_context("fork").Barrier(RACERS)
+
+
+def bind(folder: Path, number: int) -> None:
+    """Ask for the release of each round, at the same moment as all others."""
+    ledger = Ledger(folder, number)
+    pen = Pen(f"pipeline {number}")
+    rounds = int(json.loads((folder / "job.json").read_text())["rounds"])
+    for turn in range(rounds):
+        START_LINE.wait(PATIENCE_SECONDS)
+        ledger.append(
+            facts.REGISTRY, pen.deploy(f"r{turn}", "a", deployment=f"of pipeline {number} in {turn}")
+        )
 
 
 # --- projectors that are there to be killed ------------------------------------------------------

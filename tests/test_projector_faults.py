@@ -30,6 +30,7 @@ from deedbook.projector.rules import RULES, VERSION_1
 from deedbook.projector.schemas import learn_schema
 from tests.facts_by_hand import Pen, by_city, id_of
 from tests.folded import NOON, Registry
+from tests.later_release import by_schema, newer, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,22 +65,6 @@ def with_header(fact: Fact, name: str, value: bytes) -> NewRecord:
     record = Codec().encode(fact)
     headers = tuple((key, value if key == name else old) for key, old in record.headers)
     return replace(record, headers=headers)
-
-
-def recorded(schema_text: str, body: bytes, name: str = "TrainingLogged") -> NewRecord:
-    """A body written by somebody with a schema of their own."""
-    import hashlib
-
-    return NewRecord(
-        body,
-        b"",
-        (
-            ("ce_type", f"deedbook.{name}.v2".encode()),
-            ("content-type", b"application/avro"),
-            ("ce_dataschema", b"urn:sha256:" + schema_id_of(schema_text).encode()),
-            ("ce_valuesha256", hashlib.sha256(body).hexdigest().encode()),
-        ),
-    )
 
 
 # --- quarantine ----------------------------------------------------------------------------------
@@ -261,24 +246,6 @@ def test_a_log_made_anew_in_its_place_is_refused(registry: Registry, pen: Pen, t
 
 
 # --- schemas -------------------------------------------------------------------------------------
-
-
-def newer(name: str = "TrainingLogged", **field: Any) -> str:  # noqa: ANN401 - a field of a schema
-    """The schema of a later release: one more field."""
-    plain = json.loads(current_schema(name).text)
-    plain["fields"].append({"name": "weather", "type": "string", "default": "", **field})
-    return json.dumps(plain)
-
-
-def by_schema(text: str, fact: Fact, **more: Any) -> NewRecord:  # noqa: ANN401 - any value
-    """A fact written with another schema."""
-    schema = current_schema(type(fact).__name__)
-    plain = fastavro.schemaless_reader(BytesIO(Codec().encode(fact).value), schema.parsed, None)
-    assert isinstance(plain, dict)
-    body = BytesIO()
-    parsed = fastavro.parse_schema(json.loads(text), named_schemas={})
-    fastavro.schemaless_writer(body, parsed, {**plain, **more})
-    return recorded(text, body.getvalue(), schema.name)
 
 
 def test_a_record_of_an_unknown_schema_stops_the_fold_and_says_what_to_install(
