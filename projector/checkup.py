@@ -145,13 +145,10 @@ class _Reading:
     def _times(self, records: Sequence[Record], last: int) -> int:
         for record in records:
             if record.intact and record.recorded_at < last:
-                self.add(
-                    record.topic,
-                    record.partition,
-                    record.position,
-                    "the log's time goes back here; the fold counts it as the time before",
-                    Severity.WARNING,
-                )
+                sentence = "the log's time goes back here"
+                if record.topic == facts.REGISTRY:
+                    sentence += "; the fold counts it as the time before"
+                self.add(record.topic, record.partition, record.position, sentence, Severity.WARNING)
             if record.intact:
                 last = max(last, record.recorded_at)
         return last

@@ -170,9 +170,12 @@ class Projector:
                 halted, upto = decision, event.position
                 break
             after = _moved(after, event, decision)
-            # The log's time never goes back, whatever its clock did.
-            late = event.recorded_at == after.last_recorded_at
-            decided.append((event if late else replace(event, recorded_at=after.last_recorded_at), decision))
+            # Where order decides, the log's time never goes back, whatever its clock did. Elsewhere it stays what it
+            # is: the state must not depend on which records share a partition.
+            behind = event.topic == facts.REGISTRY and event.recorded_at < after.last_recorded_at
+            decided.append(
+                (replace(event, recorded_at=after.last_recorded_at) if behind else event, decision)
+            )
             view.take_in(event, decision)
         after = replace(after, next_position=upto)
         quarantined = [q for q in decoded.quarantined if before.next_position <= q[0].position < upto]

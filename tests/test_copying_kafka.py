@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import Producer, admin
 from hypothesis import given, settings
 
+from deedbook.events.codec import Codec
 from deedbook.events.copied_from import CopiedFrom, stamped
 from deedbook.events.copying import Copy, Restored
 from deedbook.events.errors import InvalidInput, LogDamaged
@@ -27,7 +28,8 @@ from deedbook.events.sqlite_log import SqliteLog
 from deedbook.events.sqlite_restoring import SqliteTarget
 from deedbook.projector.rebuild import fold_anew
 from tests.copied_logs import copied, copy_killed, everything, many, nothing_told, opened, story
-from tests.folded import Registry
+from tests.facts_by_hand import Pen
+from tests.folded import NOON, Registry
 from tests.random_logs import Written, logs
 from tests.servers.shared import delete_topics
 
@@ -202,6 +204,29 @@ def _as_copied(log: Log, position: int) -> Restored:
     source = log.identity() if position == 0 else ""
     headers = stamped(record.headers, CopiedFrom(0, position, record.recorded_at, source))
     return Restored(record.value, record.key, headers, record.recorded_at)
+
+
+def test_times_that_went_back_are_the_same_state_on_any_partitions(
+    tmp_path: Path, there: KafkaTarget, place: KafkaSettings
+) -> None:
+    """A broker's clock was set back: what a record's neighbours say of the time is not the same everywhere."""
+    pen, codec = Pen(), Codec()
+    with closing(SqliteTarget(tmp_path / "here")) as source:
+        source.begin()
+        for number in range(12):
+            for fact in (pen.steps(f"t{number}", number), pen.loaded("A", f"t{number}", f"i-{number}")):
+                record = codec.encode(fact)
+                time = NOON - number * 1_000_777
+                source.restore(fact.topic, [Restored(record.value, record.key, record.headers, time)])
+        source.finish()
+    registry = Registry(tmp_path / "here")
+
+    copied(registry.log, there)
+    there.finish()
+
+    with closing(KafkaLog(place)) as log:
+        assert everything(registry.log) == everything(log)
+        assert registry.fold() == state_of(log, tmp_path)
 
 
 def test_a_registry_with_gaps_is_refused_before_anything_is_written(
