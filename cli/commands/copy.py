@@ -84,9 +84,7 @@ def copy(
             moved = _move(compared, here, there) if moving else None
             to.finish()
     except KeyboardInterrupt:
-        note(
-            f"The copy at {there.url} is unfinished, and cannot be opened: the same command goes on with it."
-        )
+        note(f"Ended before the copy at {there.url} was whole: the same command goes on with it.")
         raise
     _tell(copied, compared, moved, time.monotonic() - began, as_json=as_json)
     if moved is not None and (moved.missing or moved.damaged):
