@@ -16,7 +16,7 @@ if __name__ == "__main__":  # other people's packages are called `tests`, too: t
     tests = sys.modules["tests"] = types.ModuleType("tests")
     tests.__path__ = [str(Path(__file__).parents[1])]
 
-from tests.servers.kafka import KafkaCluster
+from tests.servers.kafka import LASTING_JVM, KafkaCluster
 from tests.servers.leash import Leash, own_leash
 from tests.servers.ports import GRPC_ABOVE, free_ports, is_free
 from tests.servers.s3 import S3Server
@@ -26,7 +26,7 @@ BUCKET = "deedbook"
 
 def kafka(folder: Path, leash: Leash, port: int) -> tuple[KafkaCluster, str]:
     """One broker, and what to tell the person."""
-    cluster = KafkaCluster(folder, leash, ports=[port])
+    cluster = KafkaCluster(folder, leash, ports=[port], jvm=LASTING_JVM)
     cluster.start()
     return cluster, f"export DEEDBOOK_URL=kafka://{cluster.servers}/demo"
 
