@@ -202,6 +202,7 @@ def test_a_broker_that_cant_be_reached_is_found_again(broker: tuple[KafkaCluster
     assert "" == produced(cluster.client_options(), topic, b"two")
 
 
+@pytest.mark.soak
 def test_a_killed_broker_comes_back_on_its_ports_with_its_records(
     broker: tuple[KafkaCluster, KafkaProxy],
 ) -> None:
