@@ -6,6 +6,7 @@ the first records of each partition may have been appended. Reads see what is co
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import weakref
@@ -102,9 +103,9 @@ class KafkaLog:
             raise InvalidInput("this log is being copied into: nothing else is appended to it meanwhile")
         if not records:
             return []
-        self._look_again(deadline)
+        self._glance()
         try:
-            places = clients.producing.append(topic, records, deadline, while_waiting=self._look_again)
+            places = clients.producing.append(topic, records, deadline, while_waiting=self._glance)
         except LogReplaced as error:
             raise self._verified(error) from None
         for partition, last in dict(places).items():
@@ -238,8 +239,10 @@ class KafkaLog:
             )
             for place, answer in admin.answers(futures, deadline).items():
                 if not isinstance(answer, kafka.KafkaError):
-                    if earliest or answer.offset >= self._reached.get(places[place], 0) or not waits:
-                        found[places.pop(place)] = answer.offset
+                    where = places[place]
+                    if earliest or answer.offset >= self._reached.get(where, 0) or not waits:
+                        found[where] = answer.offset
+                        del places[place]
                     continue
                 meaning = explained(answer, places[place][0], self._settings)
                 if isinstance(meaning, LogReplaced):
@@ -248,7 +251,14 @@ class KafkaLog:
                     raise meaning
             if places:
                 time.sleep(_RETRY_SECONDS)
+        if not earliest:
+            self._reached |= {where: end for where, end in found.items() if end < self._reached.get(where, 0)}
         return {where: found[where] for where in wanted}
+
+    def _glance(self) -> None:
+        """Look again, if the cluster says at once what there is to see."""
+        with contextlib.suppress(LogUnavailable):
+            self._look_again(time.monotonic() + _LOOK_SECONDS)
 
     def _look_again(self, deadline: float | None = None) -> None:
         """See, at most once a second, that the topics are still those this log was opened with."""

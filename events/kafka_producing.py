@@ -6,7 +6,6 @@ append ran out of time: what it still holds would only be sent long after its ca
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from functools import partial
@@ -128,12 +127,12 @@ class Producing:
         deadline: float,
         *,
         timestamp_of: Callable[[NewRecord], int] | None = None,
-        while_waiting: Callable[[float], None] | None = None,
+        while_waiting: Callable[[], None] | None = None,
     ) -> list[tuple[int, int]]:
         """Append records in order and return their places once every one is acknowledged.
 
         ``timestamp_of`` gives the milliseconds a record is stamped with, where the topic lets its writers.
-        ``while_waiting`` is called now and then, with the deadline, and may raise what ends the waiting.
+        ``while_waiting`` is called now and then, and may raise what ends the waiting.
         Raises LogUnavailable (saying how many are known to be appended), and what a refusal means.
         """
         batch = _Batch(records)
@@ -145,8 +144,7 @@ class Producing:
                     if time.monotonic() >= deadline:
                         raise self._unknown(topic, batch, "was not acknowledged in time", line)
                     if while_waiting is not None:
-                        with contextlib.suppress(LogUnavailable):
-                            while_waiting(deadline)
+                        while_waiting()
             except (LogUnavailable, LogReplaced):
                 self._give_up(line)
                 raise

@@ -64,13 +64,14 @@ _WHY = {
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """What the cluster says of our topics: their ids, partitions and replicas; a topic we may not see is absent."""
+    """What the cluster says of our topics: their ids, partitions and replicas, and which we may not see."""
 
     cluster: str
     ids: Mapping[str, str]
     partitions: Mapping[str, int]
     replicas: Mapping[str, int]
     brokers: tuple[str, ...]
+    denied: frozenset[str] = frozenset()
 
     def identity(self) -> str:
         """Return what tells this log from any other: the cluster's id and each topic's."""
@@ -83,9 +84,9 @@ class Topics:
             return f"the cluster was {before.cluster}, and is {self.cluster}"
         for name, was in before.ids.items():
             now = self.ids.get(name)
-            if now is None:
+            if now is None and name not in self.denied:
                 return f"topic {name} is gone"
-            if now != was:
+            if now is not None and now != was:
                 return f"topic {name} was recreated (its id was {was}, and is {now})"
         return ""
 
@@ -119,15 +120,12 @@ def describe(admin: Admin, deadline: float, *, at_once_if_denied: bool = False) 
             for name, answer in known.items()
         },
         brokers=tuple(f"{node.host}:{node.port}" for node in cluster.nodes),
+        denied=frozenset(
+            names[full]
+            for full, answer in answers.items()
+            if _is_error(answer) and answer.name() not in _ABSENT
+        ),
     )
-
-
-def absent(admin: Admin, deadline: float) -> list[str]:
-    """Return the topics that the cluster does not have, as far as it tells us."""
-    names = [admin.settings.topic(name) for name in TOPICS]
-    futures = admin.client.describe_topics(native().TopicCollection(names))
-    answers = admin.answers(futures, deadline)
-    return [full for full in names if _is_error(answers[full]) and answers[full].name() in _ABSENT]
 
 
 def check(admin: Admin, topics: Topics, deadline: float, *, copying: bool = False) -> None:
@@ -136,7 +134,7 @@ def check(admin: Admin, topics: Topics, deadline: float, *, copying: bool = Fals
     What we may not see is not checked. Raises InvalidInput, NotFound, LogUnavailable.
     """
     settings = admin.settings
-    if len(topics.ids) < len(TOPICS) and (missing := absent(admin, deadline)):
+    if missing := [settings.topic(name) for name in TOPICS if name not in topics.denied | topics.ids.keys()]:
         url = f"kafka://{settings.servers}" + (f"/{settings.prefix}" if settings.prefix else "")
         raise NotFound(
             f"there is no log at {url}: topic {missing[0]} is missing; make it with `deedbook --url {url} init`"

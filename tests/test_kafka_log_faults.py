@@ -20,7 +20,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from deedbook.events.errors import AccessDenied, LogUnavailable
+from deedbook.events.errors import AccessDenied, LogDamaged, LogUnavailable
 from deedbook.events.facts import HOSTS, METRICS, REGISTRY
 from deedbook.events.kafka_log import KafkaLog
 from deedbook.events.kafka_settings import KafkaSettings
@@ -214,11 +214,15 @@ def test_somebody_with_one_right_uses_it_and_no_other(cluster: KafkaCluster, set
     for done in cluster.admin.create_acls(allowed).values():
         done.result(timeout=30)
     trainer = told(settings, sasl_username="trainer")
+    with closing(KafkaLog(settings)) as service:
+        service.append(REGISTRY, [NewRecord(b"policy")])
     with closing(KafkaLog(trainer)) as early:
         wait_for(lambda: early.append(METRICS, [NewRecord(b"mse", b"key")]))
+        wait_for(lambda: early.read(REGISTRY, 0, 0))
 
     with closing(KafkaLog(trainer)) as log:
-        wait_for(lambda: log.read(REGISTRY, 0, 0))
+        assert [b"policy"] == everything(log)
+        assert [] == log.read(REGISTRY, 0, 1, timeout_seconds=0.5)
         for refused in (
             lambda: log.append(REGISTRY, [NewRecord(b"verdict")]),
             lambda: log.append(HOSTS, [NewRecord(b"loaded")]),
@@ -227,3 +231,23 @@ def test_somebody_with_one_right_uses_it_and_no_other(cluster: KafkaCluster, set
         ):
             with pytest.raises(AccessDenied, match="access rules do not allow"):
                 refused()
+
+
+def test_records_that_changed_on_the_brokers_disk_are_noticed(
+    cluster: KafkaCluster, settings: KafkaSettings
+) -> None:
+    """A single bit: the reader stops there, whatever it would have decoded to, and reads what comes before."""
+    with closing(KafkaLog(settings)) as log:
+        for body in (b"first", b"second " * 100, b"third"):
+            log.append(REGISTRY, [NewRecord(body)])
+        (segment,) = (cluster.folder / "broker-1" / f"{settings.topic(REGISTRY)}-0").glob("*.log")
+        content = segment.read_bytes()
+        at = content.index(b"first") + len(b"first") + 100
+        with segment.open("r+b") as file:
+            file.seek(at)
+            file.write(bytes([content[at] ^ 1]))
+
+    with closing(KafkaLog(settings)) as log:
+        assert 3 == log.end(REGISTRY)
+        with pytest.raises(LogDamaged, match="registry:0 holds records that are not as they were stored"):
+            assert [b"first"] == everything(log)
