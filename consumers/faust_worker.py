@@ -174,8 +174,10 @@ class _Worker:
         try:
             await asyncio.wait_for(app.start(), self._start_seconds)
             await _until(lambda: self._ended() or app.crashed)
-            if not app.crashed:
-                await self._finish()
+            await self._finish()
+            # A commit that meets another under way waits for that one and does nothing more.
+            for _ in range(2):
+                await asyncio.wait_for(app.consumer.commit(), _STOP_SECONDS)
         except Exception as error:  # noqa: BLE001 (Faust and its client raise what they like)
             return app.crash_reason or error
         else:
@@ -205,8 +207,8 @@ class _Worker:
         self._awaited = True
         try:
             await asyncio.wrap_future(self._in_hand)
-            if event.message.generation_id == event.app.consumer_generation_id:
-                await stream.ack(event)
+            # Also where partitions changed hands meanwhile: Faust commits nothing of what is no longer its own.
+            await stream.ack(event)
         except Interrupted:
             pass
         except Exception as error:  # noqa: BLE001 (raised again where the worker ends)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +19,9 @@ from uuid import uuid4
 
 import pytest
 from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, TopicPartition
+from typer.testing import CliRunner
 
+from deedbook.cli.program import app
 from deedbook.consumers.faust_app import group_of
 from deedbook.events.codec import Codec
 from deedbook.events.facts import (
@@ -34,8 +39,9 @@ from deedbook.events.kafka_log import KafkaLog
 from deedbook.events.kafka_settings import KafkaSettings
 from deedbook.events.kafka_topics import create_topics
 from deedbook.events.log import NewRecord
-from tests.command import PATIENCE_SECONDS
+from tests.command import PATIENCE_SECONDS, PROGRAM, THRESHOLD_POLICY, ended, next_line
 from tests.servers.kafka import quiet_admin
+from tests.servers.ports import HOST, free_ports
 from tests.servers.shared import delete_topics
 
 WORKER = (sys.executable, str(Path(__file__).with_name("judging_program.py")))
@@ -177,9 +183,8 @@ class Story:
     bereft: Group
     last_ends: dict[int, int]
     last: Group
-    # The models whose orders each worker had in hand at its end, and the one that was left.
+    # The model whose order each worker had in hand at its end, and the training that was left then.
     killed_at: str
-    stopped_at: str
     left: str
     verdicts: list[VerdictIssued]
 
@@ -235,16 +240,31 @@ def told(settings: KafkaSettings, log: KafkaLog, folder: Path, first: Worker, se
     (folder / killed_at).touch()
     second.process.wait(PATIENCE_SECONDS)
     return Story(
-        *(first, second, shared, judged, place_of, ends, settled, bereft),
-        *(
-            validation_ends(log),
-            group(settings),
-            killed_at,
-            held,
-            left.training.training_id,
-            verdicts_on(log),
-        ),
+        first=first,
+        second=second,
+        shared=shared,
+        judged=judged,
+        place_of=place_of,
+        ends=ends,
+        settled=settled,
+        bereft=bereft,
+        last_ends=validation_ends(log),
+        last=group(settings),
+        killed_at=killed_at,
+        left=left.training.training_id,
+        verdicts=verdicts_on(log),
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stranded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+    """A worker where no broker is: its patience lasts about as long as all the other tests."""
+    nowhere = {
+        "DEEDBOOK_URL": f"kafka://{HOST}:{free_ports(1)[0]}",
+        **surroundings(tmp_path_factory.mktemp("stranded")),
+    }
+    with command_running("validate", nowhere) as process:
+        yield process
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +278,36 @@ def story(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stor
         log = stack.enter_context(closing(KafkaLog(settings)))
         first, second = (stack.enter_context(working(settings, folder)) for _ in range(2))
         yield told(settings, log, folder, first, second)
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    """What the environment says beside the URL."""
+    return {
+        "DEEDBOOK_ARTIFACTS": str(folder / "artifacts"),
+        "DEEDBOOK_FOLDER": str(folder / "folded"),
+        "DEEDBOOK_ACTOR": "ana",
+    }
+
+
+@contextmanager
+def command_running(command: str, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A command as a program of its own; whatever becomes of the test, the program ends."""
+    process = subprocess.Popen(
+        [*PROGRAM, command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    watchdog = threading.Timer(PATIENCE_SECONDS, process.kill)
+    watchdog.start()
+    try:
+        yield process
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate()
 
 
 # --- workers on a broker -------------------------------------------------------------------------
@@ -320,3 +370,74 @@ def test_a_worker_that_is_asked_to_end_finishes_the_check_in_hand(story: Story) 
     assert 0 == story.second.process.returncode
     assert Group(ConsumerGroupState.EMPTY, 0, left_at) == story.last
     assert story.left not in {verdict.training_id for verdict in story.verdicts}
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Commands:
+    """`deedbook`, on a registry on Kafka, in Ana's name."""
+
+    environment: Mapping[str, str]
+
+    def __call__(self, *arguments: str, given: str = "") -> str:
+        """Run a command that must succeed, and return what it wrote."""
+        result = CliRunner().invoke(app, arguments, input=given, env=dict(self.environment))
+        assert 0 == result.exit_code, result.output
+        return result.stdout
+
+    def log(self, *trainings: tuple[str, float]) -> list[str]:
+        """Log a training for each model and value of its metric, have them announced, and return their ids."""
+        text = json.dumps([{"model": model, "metrics": {"mse": mse}} for model, mse in trainings])
+        logged = json.loads(self("log-training", "-", "--json", given=text))
+        self("trainings")
+        return [training["training_id"] for training in logged]
+
+
+@pytest.fixture
+def deedbook(kafka_url: str, tmp_path: Path) -> Commands:
+    """The command, on a registry of its own whose home prices must have an error of 1 at most."""
+    commands = Commands({"DEEDBOOK_URL": kafka_url, **surroundings(tmp_path)})
+    commands("init", "--partitions", "3")
+    commands("policy", "publish", "-", given=THRESHOLD_POLICY)
+    return commands
+
+
+def test_the_command_judges_what_comes_until_it_is_asked_to_end(deedbook: Commands, tmp_path: Path) -> None:
+    """One line for each verdict, with its reasons; and a host that only judges folds nothing."""
+    judging_only = {**deedbook.environment, "DEEDBOOK_FOLDER": str(tmp_path / "nothing")}
+    with command_running("validate", judging_only) as worker:
+        good, bad = deedbook.log(("home-price", 0.5), ("home-price", 3))
+        lines = [next_line(worker), next_line(worker)]
+        worker.send_signal(signal.SIGTERM)
+        end = ended(worker)
+
+    assert [
+        f"home-price ({good}) passed\n",
+        f"home-price ({bad}) failed: 'mse' is 3, above the maximum of 1\n",
+    ] == lines
+    assert (0, "") == (end.status, end.out)
+    assert end.err.endswith("Ended between two validations; what is pending waits for the next worker.\n")
+    assert not (tmp_path / "nothing").exists()
+    found = json.loads(deedbook("trainings", "--json"))
+    assert ["passed", "failed"] == [training["outcome"] for training in found[::-1]]
+
+
+def test_once_the_command_judges_what_is_pending_in_every_partition(deedbook: Commands) -> None:
+    """Whichever model's orders lie where."""
+    ids = set(deedbook.log(*((model, 0.5) for model in MODELS[:6])))
+
+    told, again = deedbook("validate", "--once"), deedbook("validate", "--once")
+
+    assert ids == {line.split("(")[1].split(")")[0] for line in told.splitlines()}
+    assert "" == again
+
+
+def test_where_no_broker_is_a_worker_ends_with_one_sentence(stranded: subprocess.Popen[str]) -> None:
+    """And with the exit status of a log that is away."""
+    end = ended(stranded)
+
+    assert (1, "") == (end.status, end.out)
+    assert re.match(r"deedbook: Kafka at 127\.0\.0\.1:\d+ did not answer in time", end.err.splitlines()[-1])
+    assert "Traceback" not in end.err
