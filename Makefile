@@ -2,17 +2,20 @@
 # Needs make and Python 3.11 to 3.14; the rest is installed, pinned, into .venv.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo kafka s3 test lint bench soak pins clean setup
+.PHONY: help demo demo-kafka kafka s3 test lint bench soak pins clean setup
 MAKEFLAGS += --no-print-directory
 
 # More arguments for the program behind a target: make test ARGS="-k rollback", make pins ARGS=--upgrade
 ARGS ?=
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: setup ## tell the whole story on real data
 	@.venv/bin/deedbook demo $(ARGS)
+
+demo-kafka: setup ## tell the same story on a real Kafka and a real S3 server
+	@.venv/bin/python -P tests/servers/demo.py $(ARGS)
 
 kafka: setup ## start a real Kafka to play with, kept in .deedbook-kafka
 	@.venv/bin/python -P tests/servers/play.py kafka $(ARGS)

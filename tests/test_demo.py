@@ -13,11 +13,13 @@ import subprocess
 import sys
 import termios
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -29,6 +31,12 @@ from deedbook.cli.demo.story import next_commands, registry_url
 from deedbook.client.registry import connect
 from deedbook.client.urls import folder_of
 from deedbook.events.errors import DeedbookError, InvalidInput
+from tests.servers.shared import delete_topics
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+
+    from tests.servers.s3 import S3Place
 
 JUNE = Month(2015, 6)
 
@@ -235,10 +243,11 @@ def test_an_instance_of_a_release_that_is_not_bound_does_not_serve(
 # --- the story -----------------------------------------------------------------------------------
 
 
-def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a folder, as somebody in a shell does."""
     command = [sys.executable, "-m", "deedbook.cli", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    environment = {**os.environ, **settings}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
 
 
 @dataclass(frozen=True)
@@ -247,10 +256,12 @@ class Told:
 
     folder: Path
     printed: str
+    url: str = "sqlite:///.deedbook-demo/registry"
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def ask(self, *command: str) -> Any:  # noqa: ANN401 - whatever a command says in JSON
         """Return what a reading command says about the demo's registry."""
-        done = run("--url", "sqlite:///.deedbook-demo/registry", *command, "--json", folder=self.folder)
+        done = run("--url", self.url, *command, "--json", folder=self.folder, **self.settings)
         assert ("", 0) == (done.stderr, done.returncode)
         return json.loads(done.stdout)
 
@@ -370,6 +381,95 @@ def test_without_a_terminal_nothing_moves(told: Told) -> None:
     """What a program reads has no colours, no cursor movements, no half-drawn bars."""
     assert "\x1b" not in told.printed
     assert "\r" not in told.printed
+
+
+# --- the same on Kafka and S3 ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def told_on_kafka(
+    kafka: str, s3_place: S3Place, s3_client: BaseClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Told]:
+    """The same story on a real Kafka and a real S3 server."""
+    folder = tmp_path_factory.mktemp("told-on-kafka")
+    name = f"demo{uuid4().hex[:12]}"
+    url = f"kafka://{kafka}/{name}"
+    s3_client.create_bucket(Bucket=name)
+    settings = {"DEEDBOOK_ARTIFACTS": s3_place.url(name), **s3_place.environment()}
+    done = run("demo", "--fast", "--into", url, folder=folder, **settings)
+    assert ("", 0) == (done.stderr, done.returncode)
+    settings["DEEDBOOK_FOLDER"] = str(folder / ".deedbook-demo" / "registry")
+    yield Told(folder, done.stdout, url, settings)
+    delete_topics(kafka, name)
+
+
+def decisions(told: Told) -> list[list[dict[str, Any]]]:
+    """All that was decided, in order: outcomes with their checks, deployments with reasons, releases, loads."""
+    training = "t.parameters['city'] || ' ' || t.parameters['trained_through']"
+    return [
+        told.sql(f"select {training} as training, outcome from trainings t order by all"),
+        told.sql(
+            f'select {training} as training, c."check", c.outcome, c.observed from checks c '
+            "join verdicts v using (verdict_id) join trainings t on t.training_id = v.training_id order by all"
+        ),
+        told.sql(
+            f"select d.service, d.release, d.decision, d.actor, d.previous, {training} as training from deployments d "
+            "join deployment_models m on m.position = d.position join trainings t on t.training_id = m.training_id "
+            "order by d.position"
+        ),
+        told.sql("select service, release, actor, reason from releases_live order by from_position"),
+        told.sql("select instance, release, model, artifact_sha256, source from model_loads order by all"),
+    ]
+
+
+def test_on_kafka_the_same_is_decided(told: Told, told_on_kafka: Told) -> None:
+    """By other processes, on other servers: every outcome, every figure, every deployment and every load."""
+    assert decisions(told) == decisions(told_on_kafka)
+
+
+def test_on_kafka_the_same_story_is_printed(told: Told, told_on_kafka: Told) -> None:
+    """Chapter after chapter; only ids, times, processes and places differ."""
+
+    def chapters(printed: str) -> list[str]:
+        return [line for line in printed.splitlines() if re.match(r"\d+\. |\w.* (accepted|rejected)$", line)]
+
+    assert chapters(told.printed) == chapters(told_on_kafka.printed)
+    assert 10 + 16 == len(chapters(told.printed))
+
+
+def test_on_kafka_a_worker_judged_and_a_projector_announced(told_on_kafka: Told) -> None:
+    """As processes of their own, whose words are kept, and which have ended with the story."""
+    logs = told_on_kafka.folder / ".deedbook-demo" / "logs"
+    judged = (logs / "validate.log").read_text(encoding="utf-8")
+
+    assert 56 == len(re.findall(r"^home-price .* (?:passed|failed)", judged, flags=re.MULTILINE))
+    assert "Ended between two validations" in judged
+    assert "Ended; what comes is folded" in (logs / "project.log").read_text(encoding="utf-8")
+
+
+def test_on_kafka_the_printed_commands_work_in_a_shell(told_on_kafka: Told) -> None:
+    """While the servers run, and without another folder of the person's being filled."""
+    commands = [line.strip() for line in told_on_kafka.printed.splitlines() if " --url kafka://" in line]
+    answers = [
+        subprocess.run(
+            command, cwd=told_on_kafka.folder, capture_output=True, text=True, check=False, shell=True
+        )
+        for command in commands
+    ]
+
+    assert [("", 0)] * 3 == [(answer.stderr, answer.returncode) for answer in answers]
+    assert "coefficient_similarity" in answers[0].stdout
+
+
+def test_on_kafka_a_log_that_holds_something_is_refused(told_on_kafka: Told) -> None:
+    """Another prefix is asked for, and nothing is written."""
+    before = told_on_kafka.ask("state-hash")
+
+    done = run("demo", "--into", told_on_kafka.url, folder=told_on_kafka.folder, **told_on_kafka.settings)
+
+    assert 2 == done.returncode
+    assert "give another prefix" in done.stderr
+    assert before == told_on_kafka.ask("state-hash")
 
 
 # --- what can't be told ----------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import types
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,37 +28,57 @@ BUCKET = "deedbook"
 FOLDER = ".deedbook-demo-kafka"
 
 
-def told(url: str, variables: dict[str, str], arguments: list[str]) -> int:
-    """Tell the story on the servers, and return its exit status; Ctrl-C is its own affair."""
-    program = Path(sys.executable).with_name("deedbook")
-    command = [program, "demo", "--into", url, "--folder", FOLDER, *arguments]
-    return subprocess.run(command, env={**os.environ, **variables}, check=False).returncode
+class Ending:
+    """What a signal asks for: an end, once the demo has ended."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self._demo: subprocess.Popen[bytes] | None = None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, _frame: types.FrameType | None) -> None:
+        self.asked.set()
+        # Ctrl-C has reached the demo already.
+        if self._demo is not None and number != signal.SIGINT:
+            self._demo.terminate()
+
+    def tell(self, url: str, variables: Mapping[str, str], arguments: Sequence[str]) -> int:
+        """Tell the story on the servers, and return its exit status."""
+        program = Path(sys.executable).with_name("deedbook")
+        command = [str(program), "demo", "--into", url, "--folder", FOLDER, *arguments]
+        self._demo = subprocess.Popen(command, env={**os.environ, **variables})
+        return self._demo.wait()
 
 
 def main() -> int:
     """Start the servers, tell the story, say where to look, and end what was started."""
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: ended.set())
-    with own_leash() as (leash, folder), ExitStack() as ending:
-        cluster = KafkaCluster(folder / "kafka", leash)
-        server = S3Server(folder / "s3", leash)
+    ending = Ending()
+    with own_leash() as (leash, folder), ExitStack() as after:
+        cluster = KafkaCluster(folder, leash)
+        server = S3Server(folder, leash)
         print("Starting Kafka and an S3 server …", flush=True)  # noqa: T201
+        after.callback(server.stop)
+        after.callback(cluster.stop)
         with ThreadPoolExecutor() as both:
-            started = [both.submit(one.start) for one in (cluster, server)]
-            for one, start in zip((cluster, server), started, strict=True):
-                start.result()
-                ending.callback(one.stop)
+            for started in [both.submit(cluster.start), both.submit(server.start)]:
+                started.result()
         server.place.client().create_bucket(Bucket=BUCKET)
         url = f"kafka://{cluster.servers}/demo"
         variables = {"DEEDBOOK_ARTIFACTS": server.place.url(BUCKET), **server.place.environment()}
-        status = 130 if ended.is_set() else told(url, variables, sys.argv[1:])
-        if status == 0 and sys.stdin.isatty() and sys.stdout.isatty() and not ended.is_set():
+        if ending.asked.is_set():
+            return 130
+        status = ending.tell(url, variables, sys.argv[1:])
+        if status != 0 or ending.asked.is_set():
+            return status
+        if sys.stdin.isatty() and sys.stdout.isatty():
             exports = {"DEEDBOOK_URL": url, "DEEDBOOK_FOLDER": f"{FOLDER}/registry", **variables}
             lines = [f'    export {name}="{value}"' for name, value in exports.items()]
-            print("\nThe servers stay until Ctrl-C. For any other command, in another terminal:\n")  # noqa: T201
+            print("\nThe servers stay until Ctrl-C. For other commands, in another terminal:\n")  # noqa: T201
             print("\n".join(lines), flush=True)  # noqa: T201
-            ended.wait()
+            ending.asked.wait()
+        else:
+            print("\nThe servers end now; on a terminal they would stay until Ctrl-C.")  # noqa: T201
     return status
 
 
