@@ -12,10 +12,13 @@ import pytest
 from deedbook.consumers.quarantining import FROM
 from deedbook.events.facts import METRICS, QUARANTINE, REGISTRY
 from deedbook.events.kafka_settings import kafka_settings
+from deedbook.events.log import NewRecord
+from deedbook.projector.checkup import Severity, check_log
 from deedbook.projector.rebuild import fold_anew
 from tests.facts_by_hand import SERVICE, Pen
 from tests.kafka_poison import POISONS, Stranger, raw, transactional
 from tests.kafka_registry import done, doubled, records_of, registry_at, tell
+from tests.later_release import by_schema, newer
 from tests.pure_fold import PureFold
 
 if TYPE_CHECKING:
@@ -190,3 +193,22 @@ def test_records_after_a_gap_are_read_whatever_end_was_seen_before(
     registry.append(*(pen.logged(name) for name in "cde"))
 
     assert [4, 5, 6] == [record.position for record in registry.log.read(REGISTRY, 0, 2)]
+
+
+def test_a_check_up_reads_all_that_comes_after_a_gap(kafka_url: str, registry: Registry) -> None:
+    """Each finding is told at its own record: records are not counted where positions are meant."""
+    pen = Pen()
+    registry.append(pen.logged("a"))
+    stranger = transactional(kafka_settings(kafka_url))
+    stranger.producer.begin_transaction()
+    stranger.send(REGISTRY, raw(registry.codec.encode(pen.logged("x"))))
+    stranger.producer.flush(30)
+    stranger.producer.abort_transaction(30)
+    unknown, damaged, _ = registry.append(
+        by_schema(newer(), pen.logged("b"), weather="hot"), NewRecord(b"no event"), pen.logged("c")
+    )
+
+    assert [
+        (Severity.ERROR, f"registry:0:{unknown}"),
+        (Severity.WARNING, f"registry:0:{damaged}"),
+    ] == [(finding.severity, finding.where) for finding in check_log(registry.log)]
