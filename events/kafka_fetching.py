@@ -63,6 +63,7 @@ class Fetcher:
         self._known: set[str] = set()
         self.where: tuple[str, int] | None = None
         self.position = 0
+        self._ahead: Exception | None = None
 
     def assign(self, topic: str, partition: int, start: int) -> None:
         """Read a partition from a position on; what was fetched of another is dropped."""
@@ -73,7 +74,7 @@ class Fetcher:
                 self._consumer.list_topics(full, _LOOKING_SECONDS)
                 self._known.add(full)
         self._consumer.assign([native().TopicPartition(full, partition, start)])
-        self.where, self.position = (topic, partition), start
+        self.where, self.position, self._ahead = (topic, partition), start, None
 
     def unassign(self) -> None:
         """Read nothing more; an idle consumer asks its cluster for nothing."""
@@ -87,6 +88,8 @@ class Fetcher:
         Moves ``position`` past them, and past positions that hold none of ours. Raises OutOfRange, LogDamaged,
         and what an error of the cluster means.
         """
+        if self._ahead is not None:
+            raise self._ahead
         messages = self._consumer.consume(1, wait_seconds) if wait_seconds > 0 else []
         if messages and messages[0].error() is not None:
             return self._taken(messages)
@@ -108,43 +111,45 @@ class Fetcher:
         keep_for_ever(self._consumer)
 
     def _taken(self, messages: list[Message]) -> list[Record]:
+        """Return the records of messages, up to the first error that means something: it is raised after them."""
         if self.where is None:
             return []
         topic, partition = self.where
         records: list[Record] = []
         for message in messages:
             error = message.error()
-            if error is not None:
-                self._look_at(error, message, records)
-            else:
+            if error is None:
                 records.append(_record(topic, partition, message))
+            elif error.code() == self._eof:
+                # Past the last record there may be positions that hold none: a transaction's markers.
+                self.position = max(self.position, message.offset() or 0)
+            elif (meaning := self._meaning(error, records)) is not None:
+                if not records:
+                    raise meaning
+                self._ahead = meaning
+                break
         if records:
             self.position = max(self.position, records[-1].position + 1)
         return records
 
-    def _look_at(self, error: KafkaError, message: Message, records: list[Record]) -> None:
-        """Pass by an end, and raise what else an error means; what was read before it is read again then."""
-        code = error.code()
-        if code == self._eof:
-            # Past the last record there may be positions that hold none: a transaction's markers.
-            self.position = max(self.position, message.offset() or 0)
-            return
+    def _meaning(self, error: KafkaError, before: list[Record]) -> Exception | None:
+        """Return what an error means to a reader; None where the consumer sees to it by itself."""
         topic, partition = self.where or ("", 0)
-        del records[:]
         match error.name():
             case "_AUTO_OFFSET_RESET" | "OFFSET_OUT_OF_RANGE" | "_LOG_TRUNCATION":
-                raise OutOfRange(f"{error.name()}: {error.str()}")
+                return OutOfRange(f"{error.name()}: {error.str()}")
             case "_BAD_MSG" | "INVALID_MSG" | "_BAD_COMPRESSION":
-                raise LogDamaged(
-                    f"{topic}:{partition} holds records that are not as they were stored, after position "
-                    f"{self.position}: {self._settings.redacted(error.str())}"
+                at = before[-1].position + 1 if before else self.position
+                said = self._settings.redacted(error.str())
+                return LogDamaged(
+                    f"{topic}:{partition} holds records that are not as they were stored, from position {at} on: {said}"
                 )
             case "_ALL_BROKERS_DOWN" | "_TRANSPORT" | "_RESOLVE" | "_TIMED_OUT" | "_MAX_POLL_EXCEEDED":
-                return  # tries again by itself
+                return None
             case "GROUP_AUTHORIZATION_FAILED":
-                return  # no group is joined
+                return None  # no group is joined
             case _:
-                raise explained(error, topic, self._settings)
+                return explained(error, topic, self._settings)
 
 
 def _record(topic: str, partition: int, message: Message) -> Record:
