@@ -1,6 +1,9 @@
 """The log: an append-only sequence of records per topic and partition.
 
-Two adapters keep this contract, SQLite (embedded) and Kafka; one set of tests holds both to it.
+Two adapters keep this contract, SQLite (embedded) and Kafka; one set of tests holds both to it. What a caller may
+lean on is what both keep: records are in order within a partition, `registry` has one; the records of one key share
+a partition; what was acknowledged stays. What only one of them keeps is no part of it: that a batch is appended
+whole or not at all, and that positions have no gaps (a transaction of somebody else's leaves some).
 """
 
 from __future__ import annotations
@@ -50,11 +53,12 @@ class Log(Protocol):
     def append(
         self, topic: str, records: Sequence[NewRecord], *, timeout_seconds: float = 30.0
     ) -> list[tuple[int, int]]:
-        """Append all records, in order, and return each one's (partition, position) once it is durable.
+        """Append all records, in order, and return each one's (partition, position) once all are durable.
 
-        Raises LogUnavailable (time-out: whether they were appended is unknown, appending again with
-        the same event ids is harmless), StorageFull, LogReplaced, and InvalidInput (unknown topic, body
-        over MAX_BODY_BYTES, key and headers over MAX_HEAD_BYTES), after which nothing was appended.
+        Raises LogUnavailable (time-out: whether they were appended, or the first of them, is unknown;
+        appending all again with the same event ids is harmless), StorageFull, LogReplaced, and after which
+        nothing was appended: AccessDenied and InvalidInput (unknown topic, body over MAX_BODY_BYTES, key
+        and headers over MAX_HEAD_BYTES).
         """
 
     def read(
@@ -69,7 +73,10 @@ class Log(Protocol):
     ) -> list[Record]:
         """Return the records from ``start`` on, in order: at least one unless none came before the time-out.
 
-        Raises LogDamaged (records between ``start`` and the end are missing), LogUnavailable.
+        A read may return fewer records than there are; with a time-out of 0 it still returns one if the log
+        has any at ``start`` or later. None of the positions before the end is lost where it returns nothing:
+        they hold no records. Raises LogDamaged (records are missing or changed), LogReplaced (recreated; on
+        Kafka also where the log ends before ``start``), LogUnavailable, AccessDenied, InvalidInput.
         """
 
     def partitions(self, topic: str) -> int:
