@@ -103,8 +103,9 @@ class Copy:
             raise InvalidInput("a registry cannot be copied into itself: name another place")
         there = log.ends(TOPICS) if log is not None else {}
         told = _Told(on_progress, sum(there.values()) + sum(ends.values()))
-        for where, end in there.items():
-            self._look_at_target(log, where, end, told)
+        if log is not None:
+            for where, end in there.items():
+                self._look_at_target(log, where, end, told)
         for (topic, partition), end in ends.items():
             for record in told.each(_records(self._source, topic, partition, 0, end)):
                 _check_whole(record)
@@ -112,11 +113,9 @@ class Copy:
             missing = rest.present.find(0)
             rest.next_position = end if missing < 0 else missing
 
-    def _look_at_target(self, log: Log | None, where: Place, end: int, told: _Told) -> None:
+    def _look_at_target(self, log: Log, where: Place, end: int, told: _Told) -> None:
         """Note what of the source is there; refuse a target that holds anything else."""
         topic, partition = where
-        if log is None:
-            return
         for record in told.each(_records(log, topic, partition, 0, end)):
             place = f"{topic}:{partition}:{record.position}"
             origin = copied_from(record.headers) if record.intact else None
@@ -191,6 +190,10 @@ class Copy:
                 self._rest_of(where).next_position = end
 
     def _write(self, topic: str, batch: Sequence[Record], told: _Told) -> None:
+        if not self._held[topic] and len(batch) > 1:
+            # The very first names the source, and is there before anything else: no other is ever mixed in.
+            self._write(topic, batch[:1], told)
+            batch = batch[1:]
         if not batch:
             return
         restored = [self._restored(record) for record in batch]
@@ -201,8 +204,8 @@ class Copy:
         told.tell(len(batch))
 
     def _restored(self, record: Record) -> Restored:
-        # The first of each partition names the source, so that no other is ever mixed in.
-        source = self._identity if record.position == 0 else ""
+        is_first = record.position == 0 or not self._held[record.topic]
+        source = self._identity if is_first else ""
         origin = CopiedFrom(record.partition, record.position, record.recorded_at, source)
         return Restored(record.value, record.key, stamped(record.headers, origin), record.recorded_at)
 

@@ -6,6 +6,7 @@ import random
 import signal
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from deedbook.events.codec import Codec
 from deedbook.events.copied_from import CopiedFrom, stamped
 from deedbook.events.copying import Copy, Restored
-from deedbook.events.errors import InvalidInput, LogDamaged
+from deedbook.events.errors import InvalidInput, LogDamaged, LogUnavailable
 from deedbook.events.facts import METRICS, REGISTRY, TOPICS
 from deedbook.events.kafka_copying import KafkaTarget
 from deedbook.events.kafka_log import KafkaLog
@@ -31,6 +32,7 @@ from tests.copied_logs import copied, copy_killed, everything, many, nothing_tol
 from tests.facts_by_hand import Pen
 from tests.folded import NOON, Registry
 from tests.random_logs import Written, logs
+from tests.servers.kafka import own_kafka
 from tests.servers.shared import delete_topics
 
 # Copies an embedded log to Kafka in small batches, and says after each how far it is.
@@ -182,6 +184,36 @@ def test_a_copy_killed_again_and_again_is_whole_in_the_end(tmp_path: Path, kafka
 
     with opened(here) as source, closing(KafkaLog(kafka_settings(kafka_url))) as copy:
         assert everything(source) == everything(copy)
+
+
+@pytest.mark.soak
+def test_a_broker_that_goes_away_stops_the_copy_and_nothing_more(tmp_path: Path) -> None:
+    """Frozen, so that what became of a batch is unknown, and killed: given again, the copy is whole."""
+    with closing(SqliteLog.create(tmp_path / "here")) as log, own_kafka() as cluster:
+        many(log, 60_000)
+        place = replace(kafka_settings(f"kafka://{cluster.servers}"), options={"message.timeout.ms": "4000"})
+        for harm, mend in ((cluster.freeze, cluster.thaw), (cluster.kill, cluster.start)):
+            with closing(KafkaTarget(place)) as target:
+                copy = Copy(log, target)
+                copy.look(on_progress=nothing_told)
+                batches = iter(range(5))
+
+                def told(_done: int, _total: int, batches: Iterator[int] = batches, harm: Any = harm) -> None:  # noqa: ANN401
+                    if next(batches, None) == 3:
+                        harm(1)
+
+                with pytest.raises(
+                    LogUnavailable, match="goes on with what is missing if the command is given"
+                ):
+                    copy.carry(on_progress=told)
+            mend(1)
+
+        with closing(KafkaTarget(place)) as target:
+            copied(log, target)
+            target.finish()
+
+        with closing(KafkaLog(place)) as copy_:
+            assert everything(log) == everything(copy_)
 
 
 def test_what_is_missing_of_a_batch_is_filled_in(tmp_path: Path, there: KafkaTarget) -> None:
