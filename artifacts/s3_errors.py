@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from deedbook.artifacts.s3_client import needed
 from deedbook.events.errors import (
-    AccessRefused,
+    AccessDenied,
     ArtifactDamaged,
     DeedbookError,
     InvalidInput,
@@ -55,20 +55,20 @@ _NO_CREDENTIALS = (
     " or run where a role is given to the machine"
 )
 _LIBRARY_SENTENCES: dict[str, tuple[type[DeedbookError], str]] = {
-    "NoCredentialsError": (AccessRefused, _NO_CREDENTIALS),
+    "NoCredentialsError": (AccessDenied, _NO_CREDENTIALS),
     "PartialCredentialsError": (
-        AccessRefused,
+        AccessDenied,
         "the credentials for {server} are incomplete: both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are needed",
     ),
     "CredentialRetrievalError": (
-        AccessRefused,
+        AccessDenied,
         "the credentials for {server} could not be fetched or renewed",
     ),
-    "NoAuthTokenError": (AccessRefused, "the sign-in for {server} has expired: sign in again"),
-    "TokenRetrievalError": (AccessRefused, "the sign-in for {server} has expired: sign in again"),
-    "SSOError": (AccessRefused, "the sign-in for {server} has expired: sign in again"),
-    "LoginError": (AccessRefused, "the sign-in for {server} has expired: sign in again"),
-    "ProfileNotFound": (AccessRefused, "the profile that AWS_PROFILE names is in none of boto3's files"),
+    "NoAuthTokenError": (AccessDenied, "the sign-in for {server} has expired: sign in again"),
+    "TokenRetrievalError": (AccessDenied, "the sign-in for {server} has expired: sign in again"),
+    "SSOError": (AccessDenied, "the sign-in for {server} has expired: sign in again"),
+    "LoginError": (AccessDenied, "the sign-in for {server} has expired: sign in again"),
+    "ProfileNotFound": (AccessDenied, "the profile that AWS_PROFILE names is in none of boto3's files"),
     "ConfigParseError": (InvalidInput, "boto3's configuration file can't be read: mend it, or remove it"),
     "NoRegionError": (InvalidInput, "no region is known for {bucket}: add ?region=… to the artifact URL"),
     "SSLError": (StorageUnavailable, "{server} shows a certificate that can't be trusted"),
@@ -129,13 +129,13 @@ def answered(error: Any, address: S3Address) -> DeedbookError:  # noqa: ANN401 (
     if code == "NoSuchBucket":
         return missing_bucket(address)
     if code in _WRONG_KEYS:
-        return AccessRefused(
+        return AccessDenied(
             f"{address.server} does not accept the credentials: the key or its secret is wrong"
         )
     if code in _EXPIRED:
-        return AccessRefused(f"the credentials for {address.server} have expired: fetch new ones")
+        return AccessDenied(f"the credentials for {address.server} have expired: fetch new ones")
     if code == "RequestTimeTooSkewed":
-        return AccessRefused(
+        return AccessDenied(
             f"{address.server} refuses this machine's clock: it differs too much from its own"
         )
     if code in _ELSEWHERE:
@@ -155,12 +155,12 @@ def _status(error: Any) -> int:  # noqa: ANN401 (botocore's ClientError)
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _denied(error: Any, address: S3Address) -> AccessRefused:  # noqa: ANN401 (botocore's ClientError)
+def _denied(error: Any, address: S3Address) -> AccessDenied:  # noqa: ANN401 (botocore's ClientError)
     action = _ACTIONS.get(error.operation_name, "s3:PutObject")
     hint = ""
     if action == "s3:GetObject":
         hint = " (without s3:ListBucket, S3 says the same of what isn't there)"
-    return AccessRefused(f"the credentials do not allow {action} in {address.uri}{hint}")
+    return AccessDenied(f"the credentials do not allow {action} in {address.uri}{hint}")
 
 
 def _wrong_region(error: Any, address: S3Address) -> InvalidInput:  # noqa: ANN401 (botocore's ClientError)

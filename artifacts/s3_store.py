@@ -26,7 +26,7 @@ from deedbook.artifacts.store import (
     compare_digests,
     no_progress,
 )
-from deedbook.events.errors import AccessRefused, ArtifactDamaged, InvalidInput, NotFound, StorageUnavailable
+from deedbook.events.errors import AccessDenied, ArtifactDamaged, InvalidInput, NotFound, StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ class S3ArtifactStore:
 
     The URI is `s3://bucket/prefix/sha256/ab/abcdef…`. Threads may share a store; a forked process makes a
     client of its own, and a pickled store is its address again, without credentials. Every method raises
-    AccessRefused, NotFound (no such bucket), StorageUnavailable (in bounded time), InvalidInput (a wrong
+    AccessDenied, NotFound (no such bucket), StorageUnavailable (in bounded time), InvalidInput (a wrong
     region, a server that is none) and MissingExtra besides what it names itself.
     """
 
@@ -134,7 +134,7 @@ class S3ArtifactStore:
     def make_bucket(self) -> bool:
         """Make the bucket unless it is there; say whether it was made.
 
-        Raises AccessRefused where it can't be made with these credentials, with what to do.
+        Raises AccessDenied where it can't be made with these credentials, with what to do.
         """
         library = needed("botocore.exceptions")
         with plain_errors(self.address):
@@ -158,12 +158,12 @@ class S3ArtifactStore:
             case "BucketAlreadyOwnedByYou":
                 return False
             case "BucketAlreadyExists":
-                raise AccessRefused(
+                raise AccessDenied(
                     f"the bucket {bucket} belongs to somebody else, and these credentials don't open it: take another"
                     " name, or ask its owner for access"
                 ) from None
             case "AccessDenied":
-                raise AccessRefused(
+                raise AccessDenied(
                     f"there is no bucket {bucket} that these credentials open, and they don't allow s3:CreateBucket:"
                     " have whoever runs the storage make it, then go on"
                 ) from None
@@ -206,7 +206,7 @@ class S3ArtifactStore:
         try:
             with plain_errors(self.address):
                 return self._holds(measured)
-        except AccessRefused:
+        except AccessDenied:
             return False
 
     def _holds(self, measured: Measured) -> bool:

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 
 from deedbook.cli.plain_text import plain
-from deedbook.events.errors import DeedbookError, InvalidInput, RequestRejected
+from deedbook.events.errors import AccessDenied, DeedbookError, InvalidInput, RequestRejected
 
 OK = 0
 FAILED = 1
@@ -28,7 +28,7 @@ def say_error(sentence: str) -> None:
 def status_of(error: DeedbookError) -> int:
     """Return 2 for what a user gave, 3 for what the registry decided against, 1 for all that is not theirs."""
     match error:
-        case InvalidInput():
+        case InvalidInput() | AccessDenied():
             return BAD_INPUT
         case RequestRejected():
             return REJECTED

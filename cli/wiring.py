@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deedbook.cli.settings import Settings
-from deedbook.events.errors import DeedbookError, MissingExtra
+from deedbook.events.errors import AccessDenied, DeedbookError, MissingExtra
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,9 +62,15 @@ class Registry:
 
 @contextmanager
 def opened(
-    settings: Settings, *, create: bool = False, patience: Patience | None = None
+    settings: Settings,
+    *,
+    create: bool = False,
+    patience: Patience | None = None,
+    must_announce: bool = False,
 ) -> Iterator[Registry]:
     """Open the registry that the settings name, and close it at the end.
+
+    Whoever folds announces what follows, as far as that is allowed; `must_announce`: it is an error where it isn't.
 
     Raises NotFound where there is none, unless `create`; InvalidInput, LogUnavailable, LogDamaged, MissingExtra.
     """
@@ -87,7 +93,9 @@ def opened(
         announcer = Announcer(log, recorder.codec, clock=recorder.clock, patience=patience)
         quarantine = Quarantine(log)
         for consumer in (announcer, quarantine):
-            projection.after_fold.append(consumer.announce)
+            projection.after_fold.append(
+                consumer.announce if must_announce else _if_allowed(consumer.announce)
+            )
         yield Registry(place, settings, recorder, log, projection, announcer)
     finally:
         recorder.close()
@@ -109,3 +117,15 @@ def judging(recorder: Recorder) -> Iterator[tuple[Validator, Sandbox]]:
 def missing(error: ModuleNotFoundError, extra: str) -> MissingExtra:
     """Return the error that says how to install what an import did not find."""
     return MissingExtra(f"this needs {error.name}: pip install 'deedbook[{extra}]'")
+
+
+def _if_allowed(
+    announce: Callable[[duckdb.DuckDBPyConnection], object],
+) -> Callable[[duckdb.DuckDBPyConnection], object]:
+    """Return what announces for those who may; for those who only read, somebody else does."""
+
+    def announce_if_allowed(connection: duckdb.DuckDBPyConnection) -> None:
+        with suppress(AccessDenied):
+            announce(connection)
+
+    return announce_if_allowed

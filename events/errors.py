@@ -13,8 +13,8 @@ class NotFound(InvalidInput):
     """What the caller named does not exist in this registry."""
 
 
-class AccessDenied(InvalidInput):
-    """Whoever this program says it is may not do this; nothing was written, and trying again changes nothing."""
+class AccessDenied(DeedbookError):
+    """The credentials are missing, wrong or expired, or don't allow this; trying again changes nothing."""
 
 
 class RequestRejected(DeedbookError):
@@ -59,10 +59,6 @@ class StorageFull(DeedbookError):
 
 class StorageUnavailable(DeedbookError):
     """The artifact store could not be reached, or did not answer before the deadline; try again."""
-
-
-class AccessRefused(DeedbookError):
-    """The credentials are missing, wrong or expired, or do not allow what was asked for."""
 
 
 class ArtifactDamaged(DeedbookError):

@@ -88,7 +88,11 @@ class _Line:
 
     def _poll(self) -> None:
         while not self._stopping.is_set():
-            self.producer.poll(_POLL_SECONDS)
+            try:
+                self.producer.poll(_POLL_SECONDS)
+            except native().KafkaException as error:  # fatal to the producer: whoever appends is told
+                self.reports.on_error(error.args[0])
+                self._stopping.wait(_POLL_SECONDS)
 
     def stop(self) -> None:
         """Drop what was not sent; the thread ends by itself, and the producer with it: nobody waits for them."""

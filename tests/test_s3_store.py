@@ -31,7 +31,7 @@ from deedbook.artifacts.s3_client import S3Limits
 from deedbook.artifacts.s3_store import S3ArtifactStore
 from deedbook.artifacts.store import store_at
 from deedbook.events.errors import (
-    AccessRefused,
+    AccessDenied,
     ArtifactDamaged,
     DeedbookError,
     InvalidInput,
@@ -452,7 +452,7 @@ def test_a_wrong_secret_is_one_sentence(
     credentials(AWS_ACCESS_KEY_ID=s3_place.access_key, AWS_SECRET_ACCESS_KEY=WRONG_SECRET)
     store = bucket.store()
     for call in [*every_call(store), store.make_bucket]:
-        with pytest.raises(AccessRefused, match="does not accept the credentials") as refused:
+        with pytest.raises(AccessDenied, match="does not accept the credentials") as refused:
             call()
         assert WRONG_SECRET not in said_by(refused.value)
 
@@ -461,7 +461,7 @@ def test_an_unknown_key_is_one_sentence(bucket: Bucket, credentials: Callable[..
     """The same sentence as for a wrong secret: which of the two is wrong is nobody's business."""
     credentials(AWS_ACCESS_KEY_ID="nobodys-key", AWS_SECRET_ACCESS_KEY=WRONG_SECRET)
     for call in every_call(bucket.store()):
-        with pytest.raises(AccessRefused, match="does not accept the credentials") as refused:
+        with pytest.raises(AccessDenied, match="does not accept the credentials") as refused:
             call()
         assert "nobodys-key" not in said_by(refused.value)
 
@@ -480,7 +480,7 @@ def test_absent_credentials_are_one_sentence(
     """Before anything is asked of the server."""
     credentials(**variables)
     for call in every_call(bucket.store()):
-        with pytest.raises(AccessRefused, match=sentence):
+        with pytest.raises(AccessDenied, match=sentence):
             call()
 
 
@@ -488,7 +488,7 @@ def test_credentials_that_may_not_write_are_told_which_action(bucket: Bucket) ->
     """The name is the one that policies use."""
     bucket.deny("s3:PutObject")
     for data in (b"model", THREE_PARTS):
-        with pytest.raises(AccessRefused, match="do not allow s3:PutObject in s3://"):
+        with pytest.raises(AccessDenied, match="do not allow s3:PutObject in s3://"):
             bucket.store().put(data)
     assert ([], []) == (bucket.keys(), bucket.uploads())
 
@@ -500,7 +500,7 @@ def test_credentials_that_may_not_read_can_still_write(bucket: Bucket) -> None:
     digest = store.put(b"model").sha256
 
     for call in (lambda: store.fetch(digest), lambda: store.has(digest), lambda: store.put(b"model")):
-        with pytest.raises(AccessRefused, match=r"do not allow s3:GetObject in s3://.*s3:ListBucket"):
+        with pytest.raises(AccessDenied, match=r"do not allow s3:GetObject in s3://.*s3:ListBucket"):
             call()
 
 
@@ -620,10 +620,10 @@ def refusal(code: str, more: str = "") -> bytes:
             InvalidInput,
             "region eu-west-1: put",
         ),
-        ((400, "ExpiredToken", ""), AccessRefused, "have expired"),
-        ((403, "RequestTimeTooSkewed", ""), AccessRefused, "this machine's clock"),
-        ((403, "SignatureDoesNotMatch", ""), AccessRefused, "does not accept the credentials"),
-        ((403, "AccessDenied", ""), AccessRefused, "do not allow s3:"),
+        ((400, "ExpiredToken", ""), AccessDenied, "have expired"),
+        ((403, "RequestTimeTooSkewed", ""), AccessDenied, "this machine's clock"),
+        ((403, "SignatureDoesNotMatch", ""), AccessDenied, "does not accept the credentials"),
+        ((403, "AccessDenied", ""), AccessDenied, "do not allow s3:"),
         ((404, "NoSuchBucket", ""), NotFound, "there is no bucket bucket at http"),
         ((400, "BadDigest", ""), ArtifactDamaged, "did not arrive whole"),
         ((503, "SlowDown", ""), StorageUnavailable, r"can't answer now \(SlowDown\)"),
@@ -672,7 +672,7 @@ def test_a_bucket_that_can_not_be_made_says_what_to_do(
 ) -> None:
     """Whoever reads it isn't the one who runs the storage."""
     peer.answer = lambda method, _: (404, {}, b"") if method == "HEAD" else (status, {}, refusal(code))
-    with pytest.raises(AccessRefused, match=sentence):
+    with pytest.raises(AccessDenied, match=sentence):
         peer.store().make_bucket()
 
 

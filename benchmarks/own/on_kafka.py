@@ -38,7 +38,7 @@ from own.folding import compared
 # Other people's packages are called `tests`, too: ours is found by its folder.
 sys.modules["tests"] = tests = types.ModuleType("tests")
 tests.__path__ = [str(Path(__file__).parents[2] / "tests")]
-from tests.servers.kafka import own_kafka  # noqa: E402
+from tests.servers.kafka import LASTING_JVM, own_kafka  # noqa: E402
 
 RAW_HOPS: Final = "raw Kafka"
 TRAININGS: Final = 10_000
@@ -88,7 +88,7 @@ def folding(folder: Path, *, quick: bool) -> Iterator[Measure]:
     """10,000 trainings of 100 metrics, then 1,000 chunks of 1,000 step-wise values, each read from the broker."""
     trainings, chunks = (TRAININGS // 10, CHUNKS // 10) if quick else (TRAININGS, CHUNKS)
     repeats = 2 if quick else REPEATS
-    with own_kafka() as cluster:
+    with own_kafka(jvm=LASTING_JVM) as cluster:
         with new_log(cluster.servers, "trainings") as (_, log):
             append_all(log, facts.REGISTRY, records.bulk_records(trainings))
             yield from compared(log, folder, "metric", "kafka_fold", n=trainings, repeats=repeats)
@@ -100,7 +100,7 @@ def folding(folder: Path, *, quick: bool) -> Iterator[Measure]:
 def memory(folder: Path, *, quick: bool) -> Iterator[Measure]:
     """The catch-up from zero over a million events, by a process whose memory is measured."""
     count = 20_000 if quick else MANY
-    with own_kafka() as cluster, new_log(cluster.servers, "many") as (url, log):
+    with own_kafka(jvm=LASTING_JVM) as cluster, new_log(cluster.servers, "many") as (url, log):
         append_all(log, facts.REGISTRY, records.bulk_records(count, METRICS))
         seconds, peak = measure.start([sys.executable, str(FOLD_ONCE), str(folder), url])
     note = f"{count * METRICS:,} metric rows, in {seconds:.0f} s"
@@ -247,7 +247,7 @@ def latency(folder: Path, *, quick: bool) -> Iterator[Measure]:
     """Deployment requested to host told, training logged to verdict, beside as many hops through the bare broker."""
     told, judged = (50, 20) if quick else (TOLD, JUDGED)
     codec = Codec()
-    with own_kafka() as cluster, new_log(cluster.servers, "latency") as (url, log):
+    with own_kafka(jvm=LASTING_JVM) as cluster, new_log(cluster.servers, "latency") as (url, log):
         publish_schemas(log, codec)
         other = KafkaLog(kafka_settings(url, None))
         hops = hop_seconds(log, other, told)

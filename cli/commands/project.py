@@ -41,7 +41,10 @@ def project(
     """Keep this machine's projection at the log's end, until Ctrl-C or SIGTERM."""
     from deedbook.consumers.announcer import Patience
 
-    with stopping() as stop, opened(settings_of(ctx), patience=Patience(patience, attempts)) as registry:
+    with (
+        stopping() as stop,
+        opened(settings_of(ctx), patience=Patience(patience, attempts), must_announce=True) as registry,
+    ):
         note(f"Folding {registry.place.url} in {registry.place.folder}; Ctrl-C ends it.")
         _follow(registry, stop, remind_seconds=min(_REMIND_SECONDS, patience / 2))
         note("Ended; what comes is folded when this starts again.")
