@@ -21,9 +21,15 @@ import pytest
 from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, TopicPartition
 from typer.testing import CliRunner
 
+from deedbook.artifacts.store import LocalArtifactStore
 from deedbook.cli.program import app
 from deedbook.consumers.faust_app import group_of
+from deedbook.consumers.faust_worker import follow
+from deedbook.consumers.sandbox import Sandbox
+from deedbook.consumers.validation import Validator
+from deedbook.events.clock import now_micros
 from deedbook.events.codec import Codec
+from deedbook.events.errors import AccessDenied, UnknownSchema
 from deedbook.events.facts import (
     REGISTRY,
     VALIDATIONS,
@@ -36,12 +42,13 @@ from deedbook.events.facts import (
 )
 from deedbook.events.ids import new_id
 from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_settings import KafkaSettings
+from deedbook.events.kafka_settings import KafkaSettings, kafka_settings
 from deedbook.events.kafka_topics import create_topics
 from deedbook.events.log import NewRecord
 from tests.command import PATIENCE_SECONDS, PROGRAM, THRESHOLD_POLICY, ended, next_line
-from tests.servers.kafka import quiet_admin
+from tests.servers.kafka import KafkaCluster, own_kafka, quiet_admin
 from tests.servers.ports import HOST, free_ports
+from tests.servers.properties import Security
 from tests.servers.shared import delete_topics
 
 WORKER = (sys.executable, str(Path(__file__).with_name("judging_program.py")))
@@ -432,6 +439,87 @@ def test_once_the_command_judges_what_is_pending_in_every_partition(deedbook: Co
 
     assert ids == {line.split("(")[1].split(")")[0] for line in told.splitlines()}
     assert "" == again
+
+
+# --- a worker in this process --------------------------------------------------------------------
+
+
+def judge_here(
+    kafka: KafkaSettings, log: KafkaLog, folder: Path, *, start_seconds: float = 30.0
+) -> list[str]:
+    """Judge until the first verdict is on the log, and return the models that have one."""
+    heard: list[str] = []
+    ends_at = time.monotonic() + PATIENCE_SECONDS
+    follow(
+        kafka,
+        log,
+        CODEC,
+        Validator(LocalArtifactStore(folder), Sandbox(), "w", now_micros),
+        stop=lambda: bool(heard) or time.monotonic() > ends_at,
+        heard=lambda order, _: heard.append(order.training.model),
+        start_seconds=start_seconds,
+    )
+    return heard
+
+
+def test_an_order_of_a_newer_release_ends_the_worker_and_stays(kafka_url: str, tmp_path: Path) -> None:
+    """It says what to install; the order does not count as done."""
+    settings = kafka_settings(kafka_url)
+    create_topics(settings, partitions=1)
+    record = CODEC.encode(order("home-price", "gate", 0))
+    newer = [(name, value.replace(b"urn:sha256:", b"urn:sha256:ffff")[:75]) for name, value in record.headers]
+    with closing(KafkaLog(settings)) as log:
+        log.append(VALIDATIONS, [NewRecord(record.value, record.key, tuple(newer))])
+        with pytest.raises(
+            UnknownSchema, match=r"validations:0:0 is a .* unknown to this release: install a newer"
+        ):
+            judge_here(settings, log, tmp_path)
+
+        assert [] == verdicts_on(log)
+    assert {} == group(settings).committed
+
+
+@pytest.fixture(scope="module")
+def locked() -> Iterator[KafkaCluster]:
+    """A broker behind TLS that asks who one is: `admin` may do everything, `guest` nothing."""
+    security = Security(plain={"admin": "right", "guest": "right"}, super_user="admin", tls=True)
+    with own_kafka(security=security) as cluster:
+        yield cluster
+
+
+def as_user(cluster: KafkaCluster, user: str, changed: Mapping[str, str] | None = None) -> KafkaSettings:
+    """The settings of a user, with other options than the right ones."""
+    right = {
+        name: value for name, value in cluster.client_options(user).items() if name != "bootstrap.servers"
+    }
+    return KafkaSettings(cluster.servers, "prices", {**right, **(changed or {})})
+
+
+def test_a_worker_signs_in_and_is_told_when_it_may_not(locked: KafkaCluster, tmp_path: Path) -> None:
+    """The log's options serve for SASL and TLS; a wrong password, no right, an unknown authority are one sentence."""
+    admin = as_user(locked, "admin")
+    create_topics(admin, partitions=1)
+    with closing(KafkaLog(admin)) as log:
+        append(log, [order("home-price", "metric_threshold", 0)])
+
+        assert ["home-price"] == judge_here(admin, log, tmp_path)
+
+        wrong = as_user(locked, "admin", {"sasl.password": "wrong"})
+        with pytest.raises(
+            AccessDenied, match=r"Kafka refuses this worker: .*SaslAuthenticationFailed"
+        ) as refused:
+            judge_here(wrong, log, tmp_path, start_seconds=3.0)
+        assert "wrong" not in str(refused.value)
+
+        with pytest.raises(AccessDenied, match=r"Topic prices\.validations is not authorized"):
+            judge_here(as_user(locked, "guest"), log, tmp_path, start_seconds=3.0)
+
+        stranger = as_user(locked, "admin", {"ssl.ca.location": "probe"})
+        with pytest.raises(AccessDenied, match=r"CERTIFICATE_VERIFY_FAILED"):
+            judge_here(stranger, log, tmp_path, start_seconds=3.0)
+
+
+# --- nowhere -------------------------------------------------------------------------------------
 
 
 def test_where_no_broker_is_a_worker_ends_with_one_sentence(stranded: subprocess.Popen[str]) -> None:
