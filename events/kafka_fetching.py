@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import operator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from deedbook.events.copied_from import copied_from
 from deedbook.events.errors import LogDamaged
@@ -42,6 +42,9 @@ FOLLOWING = {"fetch.wait.max.ms": 500}
 JUMPING = {"fetch.wait.max.ms": 5}
 _CHUNK = 2_000
 _LOOKING_SECONDS = 5.0
+# A header's name that is no UTF-8 makes the library return both an error and a half-made list. A call from C looks at
+# the error, which the interpreter's own short cut for methods does not.
+_headers_of = operator.methodcaller("headers")
 _value = operator.itemgetter(1)
 # librdkafka's number for a time that the broker stamped (TIMESTAMP_LOG_APPEND_TIME).
 _BY_THE_LOG = 2
@@ -155,7 +158,11 @@ class Fetcher:
 def _record(topic: str, partition: int, message: Message) -> Record:
     """Return what a message holds; what another client left out (key, value, a header's value) is empty."""
     kind, stamp = message.timestamp()
-    headers = tuple(cast("list[tuple[str, bytes]]", message.headers() or ()))
+    try:
+        headers: tuple[tuple[str, bytes], ...] = tuple(_headers_of(message) or ())
+        intact = True
+    except SystemError:
+        headers, intact = (), False
     if not all(map(_value, headers)):
         headers = tuple([(name, value or b"") for name, value in headers])
     return Record(
@@ -166,6 +173,7 @@ def _record(topic: str, partition: int, message: Message) -> Record:
         message.key() or b"",
         message.value() or b"",
         headers,
+        intact,
     )
 
 

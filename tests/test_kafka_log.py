@@ -34,7 +34,7 @@ from deedbook.events.kafka_log import KafkaLog
 from deedbook.events.kafka_settings import KafkaSettings, kafka_settings
 from deedbook.events.kafka_topics import create_topics
 from deedbook.events.log import NewRecord
-from tests.servers.kafka import quiet_admin
+from tests.servers.kafka import own_kafka, quiet_admin
 
 
 @pytest.fixture
@@ -341,6 +341,54 @@ def test_what_another_client_left_out_is_empty(log: KafkaLog, settings: KafkaSet
     (record,) = log.read(REGISTRY, 0, 0, timeout_seconds=20)
 
     assert (b"", b"", (("one", b""), ("two", b"2"))) == (record.key, record.value, record.headers)
+
+
+class NoText(str):
+    """A header's name that is sent as bytes which are no UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        """What is sent."""
+        return b"\xff\xfe"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of that client's own making
+def test_a_header_whose_name_is_no_text_stops_nobody(log: KafkaLog, settings: KafkaSettings) -> None:
+    """Another client's nonsense is a record that is not intact, and the next one is read."""
+    from kafka import KafkaProducer
+
+    with closing(KafkaProducer(bootstrap_servers=settings.servers)) as producer:
+        producer.send(settings.topic(REGISTRY), b"odd", headers=[(NoText("name"), b"x")]).get(30)
+    log.append(REGISTRY, [NewRecord(b"next")])
+
+    for _ in range(50):  # the interpreter changes how it calls what is called often
+        records = [log.read(REGISTRY, 0, position)[0] for position in (1, 0, 1)]
+        assert [b"next", b"odd", b"next"] == [record.value for record in records]
+        assert [True, False, True] == [record.intact for record in records]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("brokers", "copies", "insync"), [(2, 2, "2"), (3, 3, "2")])
+def test_events_are_on_as_many_brokers_as_there_are_up_to_three(
+    brokers: int, copies: int, insync: str
+) -> None:
+    """They are acknowledged once two have them; with three, fewer are refused, and the mend is named."""
+    with own_kafka(brokers) as cluster:
+        settings = KafkaSettings(cluster.servers)
+        create_topics(settings, partitions=2)
+        topic = settings.topic(METRICS)
+        partitions = cluster.admin.list_topics(topic, timeout=30).topics[topic].partitions.values()
+
+        assert {copies} == {len(partition.replicas) for partition in partitions}
+        assert insync == setting(cluster.admin, topic, "min.insync.replicas")
+        KafkaLog(settings).close()
+        change(cluster.admin, topic, "min.insync.replicas", "1")
+        if brokers == 3:
+            with pytest.raises(InvalidInput, match=r"--add-config min\.insync\.replicas=2"):
+                KafkaLog(settings)
+        else:
+            KafkaLog(settings).close()
 
 
 def test_no_consumer_group_is_made(log: KafkaLog, settings: KafkaSettings) -> None:
