@@ -38,6 +38,7 @@ from deedbook.events.errors import AccessDenied, LogUnavailable
 from deedbook.events.facts import REGISTRY, ValidationRequested, VerdictIssued
 
 if TYPE_CHECKING:
+    import faust
     from faust.streams import Stream
     from faust.types import TP, EventT, StreamT
 
@@ -133,7 +134,7 @@ class _Worker:
         while not self._ended():
             began = time.monotonic()
             lost = await self._belong()
-            if lost is None:
+            if lost is None or self._ended():
                 continue
             refusal = self._refusal(lost)
             if refusal:
@@ -150,9 +151,9 @@ class _Worker:
         if self._failure is not None:
             raise self._failure
 
-    def _refusal(self, lost: BaseException) -> str:
+    def _refusal(self, lost: BaseException | None = None) -> str:
         """Return what Kafka said if it refuses this worker, empty if it was merely lost."""
-        if any(word in type(lost).__name__ for word in _REFUSALS):
+        if lost is not None and any(word in type(lost).__name__ for word in _REFUSALS):
             return _said(lost)
         return "" if self._was_let_in else self._said.refusal.removeprefix("Kafka's client says: ")
 
@@ -172,7 +173,7 @@ class _Worker:
         app.agent(topic, concurrency=1, name="validation")(self._judge_all)
         app.on_partitions_assigned.connect(self._on_assigned)
         try:
-            await asyncio.wait_for(app.start(), self._start_seconds)
+            await self._start(app)
             await _until(lambda: self._ended() or app.crashed)
             await self._finish()
             # A commit that meets another under way waits for that one and does nothing more.
@@ -185,6 +186,16 @@ class _Worker:
         finally:
             with suppress(Exception):
                 await asyncio.wait_for(app.stop(), _STOP_SECONDS)
+
+    async def _start(self, app: faust.App) -> None:
+        """Start an app; raises TimeoutError where that takes too long, is refused, or the end is asked for."""
+        starting = asyncio.ensure_future(app.start())
+        await _until(lambda: starting.done() or self._ended() or bool(self._refusal()), self._start_seconds)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait({starting}, timeout=_LOOK_SECONDS)
+            raise TimeoutError
+        await starting
 
     async def _on_assigned(self, sender: Any, /, *given: Any, signal: Any, **_: Any) -> None:  # noqa: ANN401, ARG002 (as signals of Faust call)
         self._was_let_in = True

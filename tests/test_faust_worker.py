@@ -444,9 +444,7 @@ def test_once_the_command_judges_what_is_pending_in_every_partition(deedbook: Co
 # --- a worker in this process --------------------------------------------------------------------
 
 
-def judge_here(
-    kafka: KafkaSettings, log: KafkaLog, folder: Path, *, start_seconds: float = 30.0
-) -> list[str]:
+def judge_here(kafka: KafkaSettings, log: KafkaLog, folder: Path) -> list[str]:
     """Judge until the first verdict is on the log, and return the models that have one."""
     heard: list[str] = []
     ends_at = time.monotonic() + PATIENCE_SECONDS
@@ -457,7 +455,6 @@ def judge_here(
         Validator(LocalArtifactStore(folder), Sandbox(), "w", now_micros),
         stop=lambda: bool(heard) or time.monotonic() > ends_at,
         heard=lambda order, _: heard.append(order.training.model),
-        start_seconds=start_seconds,
     )
     return heard
 
@@ -508,15 +505,15 @@ def test_a_worker_signs_in_and_is_told_when_it_may_not(locked: KafkaCluster, tmp
         with pytest.raises(
             AccessDenied, match=r"Kafka refuses this worker: .*SaslAuthenticationFailed"
         ) as refused:
-            judge_here(wrong, log, tmp_path, start_seconds=3.0)
+            judge_here(wrong, log, tmp_path)
         assert "wrong" not in str(refused.value)
 
         with pytest.raises(AccessDenied, match=r"Topic prices\.validations is not authorized"):
-            judge_here(as_user(locked, "guest"), log, tmp_path, start_seconds=3.0)
+            judge_here(as_user(locked, "guest"), log, tmp_path)
 
         stranger = as_user(locked, "admin", {"ssl.ca.location": "probe"})
         with pytest.raises(AccessDenied, match=r"CERTIFICATE_VERIFY_FAILED"):
-            judge_here(stranger, log, tmp_path, start_seconds=3.0)
+            judge_here(stranger, log, tmp_path)
 
 
 # --- nowhere -------------------------------------------------------------------------------------
