@@ -170,11 +170,12 @@ class StoredSource:
         )
         return None if row is None else CurrentRow(*row)
 
-    def chunk_position(self, training_id: str, producer: str, sequence: int) -> int | None:
-        """Return where this chunk of step-wise metrics was first seen."""
+    def chunk_position(self, partition: int, training_id: str, producer: str, sequence: int) -> int | None:
+        """Return where in a partition this chunk of step-wise metrics was first seen."""
         row = self._one(
-            "select position from base.chunk where training_id = ? and producer = ? and sequence = ?",
-            [training_id, producer, sequence],
+            "select position from base.chunk "
+            "where partition = ? and training_id = ? and producer = ? and sequence = ?",
+            [partition, training_id, producer, sequence],
         )
         return None if row is None else int(row[0])
 
@@ -189,7 +190,9 @@ class StoredSource:
             self._prefetch_trainings(view, {*(head.training_id for head in heads), *verdicts})
         self._prefetch_runs(view, {head.training_id for head in heads})
         self._prefetch_groups(view, heads)
-        self._prefetch_chunks(view, [e.fact for e in events if isinstance(e.fact, ChunkHead)])
+        self._prefetch_chunks(
+            view, events[0].partition, [e.fact for e in events if isinstance(e.fact, ChunkHead)]
+        )
 
     def _prefetch_event_hashes(self, view: View, events: Sequence[Event]) -> None:
         topic, partition = events[0].topic, events[0].partition
@@ -239,14 +242,15 @@ class StoredSource:
         )
         view.groups.update({row[0]: GroupRow(*row) for row in found})
 
-    def _prefetch_chunks(self, view: View, heads: list[ChunkHead]) -> None:
-        view.chunks.update({(head.training_id, head.producer, head.sequence): None for head in heads})
+    def _prefetch_chunks(self, view: View, partition: int, heads: list[ChunkHead]) -> None:
+        wanted = {(partition, head.training_id, head.producer, head.sequence): None for head in heads}
+        view.chunks.update(wanted)
         found = self._matching(
-            "select c.training_id, c.producer, c.sequence, c.position from base.chunk c "
-            "semi join wanted w on w.id = c.training_id",
+            "select c.partition, c.training_id, c.producer, c.sequence, c.position from base.chunk c "
+            f"semi join wanted w on w.id = c.training_id where c.partition = {partition}",
             {head.training_id for head in heads},
         )
-        view.chunks.update({row[:3]: row[3] for row in found})
+        view.chunks.update({row[:4]: row[4] for row in found})
 
     def _matching(self, sql: str, ids: set[str]) -> list[tuple[Any, ...]]:
         if not ids:

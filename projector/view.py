@@ -74,8 +74,8 @@ class Source(Protocol):
     def current(self, service: str, environment: str) -> CurrentRow | None:
         """Return the current release of a service."""
 
-    def chunk_position(self, training_id: str, producer: str, sequence: int) -> int | None:
-        """Return where this chunk of step-wise metrics was first seen."""
+    def chunk_position(self, partition: int, training_id: str, producer: str, sequence: int) -> int | None:
+        """Return where in a partition this chunk of step-wise metrics was first seen."""
 
 
 def default_policy(model: str) -> Policy:
@@ -114,7 +114,7 @@ class View:
         self.bindings: dict[tuple[str, str, str], BindingState | None] = {}
         self.deployments: dict[str, int | None] = {}
         self.currents: dict[tuple[str, str], CurrentRow | None] = {}
-        self.chunks: dict[tuple[str, str, int], int | None] = {}
+        self.chunks: dict[tuple[int, str, str, int], int | None] = {}
 
     def event_hash(self, topic: str, partition: int, event_id: str) -> str | None:
         """Return the body hash of the first event with this id."""
@@ -185,12 +185,12 @@ class View:
             self.currents, (service, environment), lambda: self.source.current(service, environment)
         )
 
-    def chunk_position(self, training_id: str, producer: str, sequence: int) -> int | None:
-        """Return where this chunk of step-wise metrics was first seen."""
+    def chunk_position(self, partition: int, training_id: str, producer: str, sequence: int) -> int | None:
+        """Return where in a partition this chunk of step-wise metrics was first seen."""
         return _remembered(
             self.chunks,
-            (training_id, producer, sequence),
-            lambda: self.source.chunk_position(training_id, producer, sequence),
+            (partition, training_id, producer, sequence),
+            lambda: self.source.chunk_position(partition, training_id, producer, sequence),
         )
 
     def take_in(self, event: Event, decision: Decision) -> None:
@@ -232,7 +232,7 @@ class View:
             case CurrentRow():
                 self.currents[row.service, row.environment] = row
             case ChunkRow():
-                self.chunks[row.training_id, row.producer, row.sequence] = row.position
+                self.chunks[row.partition, row.training_id, row.producer, row.sequence] = row.position
             case RulesRow():
                 self.rules_version = row.rules_version
             case _:

@@ -21,9 +21,12 @@ _BRACKET = re.compile(r"[\[\]{}]")
 
 
 def metrics_logged(view: View, event: Event) -> Decision:
-    """Record a chunk of step-wise metrics once, whichever way it was sent again."""
+    """Record a chunk of step-wise metrics once, whichever way it was sent again.
+
+    Once in its partition: partitions are read in any order, and what is decided must not depend on which.
+    """
     head = fact_of(event, ChunkHead)
-    first = view.chunk_position(head.training_id, head.producer, head.sequence)
+    first = view.chunk_position(event.partition, head.training_id, head.producer, head.sequence)
     if first is not None:
         return Ignored(f"chunk {head.sequence} of producer {head.producer} was recorded at position {first}")
     row = ChunkRow(event.partition, event.position, head.training_id, head.producer, head.sequence)
