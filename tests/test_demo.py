@@ -31,7 +31,7 @@ from deedbook.cli.demo.story import next_commands, registry_url
 from deedbook.client.registry import connect
 from deedbook.client.urls import folder_of
 from deedbook.events.errors import DeedbookError, InvalidInput
-from tests.servers.shared import delete_topics
+from tests.servers.shared import Bucket, delete_topics
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -392,33 +392,39 @@ def told_on_kafka(
 ) -> Iterator[Told]:
     """The same story on a real Kafka and a real S3 server."""
     folder = tmp_path_factory.mktemp("told-on-kafka")
-    name = f"demo{uuid4().hex[:12]}"
-    url = f"kafka://{kafka}/{name}"
-    s3_client.create_bucket(Bucket=name)
-    settings = {"DEEDBOOK_ARTIFACTS": s3_place.url(name), **s3_place.environment()}
+    bucket = Bucket(s3_place, f"demo{uuid4().hex[:12]}", s3_client)
+    url = f"kafka://{kafka}/{bucket.name}"
+    s3_client.create_bucket(Bucket=bucket.name)
+    settings = {"DEEDBOOK_ARTIFACTS": bucket.url, **s3_place.environment()}
     done = run("demo", "--fast", "--into", url, folder=folder, **settings)
     assert ("", 0) == (done.stderr, done.returncode)
     settings["DEEDBOOK_FOLDER"] = str(folder / ".deedbook-demo" / "registry")
     yield Told(folder, done.stdout, url, settings)
-    delete_topics(kafka, name)
+    delete_topics(kafka, bucket.name)
+    for key in bucket.keys():  # noqa: SIM118 - no dictionary
+        s3_client.delete_object(Bucket=bucket.name, Key=key)
+    s3_client.delete_bucket(Bucket=bucket.name)
 
 
 def decisions(told: Told) -> list[list[dict[str, Any]]]:
     """All that was decided, in order: outcomes with their checks, deployments with reasons, releases, loads."""
-    training = "t.parameters['city'] || ' ' || t.parameters['trained_through']"
     return [
-        told.sql(f"select {training} as training, outcome from trainings t order by all"),
         told.sql(
-            f'select {training} as training, c."check", c.outcome, c.observed from checks c '
-            "join verdicts v using (verdict_id) join trainings t on t.training_id = v.training_id order by all"
+            "select t.parameters['city'] as city, t.parameters['trained_through'] as month, outcome from trainings t "
+            "order by all"
         ),
         told.sql(
-            f"select d.service, d.release, d.decision, d.actor, d.previous, {training} as training from deployments d "
-            "join deployment_models m on m.position = d.position join trainings t on t.training_id = m.training_id "
-            "order by d.position"
+            "select t.parameters['city'] as city, t.parameters['trained_through'] as month, c.\"check\", c.outcome, "
+            "c.observed from checks c join verdicts v using (verdict_id) "
+            "join trainings t on t.training_id = v.training_id order by all"
+        ),
+        told.sql(
+            "select d.service, d.release, d.decision, d.actor, d.previous, t.parameters['trained_through'] as month "
+            "from deployments d join deployment_models m on m.position = d.position "
+            "join trainings t on t.training_id = m.training_id order by d.position"
         ),
         told.sql("select service, release, actor, reason from releases_live order by from_position"),
-        told.sql("select instance, release, model, artifact_sha256, source from model_loads order by all"),
+        told.sql("select instance, release, model, source from model_loads order by all"),
     ]
 
 
@@ -452,7 +458,7 @@ def test_on_kafka_the_printed_commands_work_in_a_shell(told_on_kafka: Told) -> N
     commands = [line.strip() for line in told_on_kafka.printed.splitlines() if " --url kafka://" in line]
     answers = [
         subprocess.run(
-            command, cwd=told_on_kafka.folder, capture_output=True, text=True, check=False, shell=True
+            ["sh", "-c", command], cwd=told_on_kafka.folder, capture_output=True, text=True, check=False
         )
         for command in commands
     ]
