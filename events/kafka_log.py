@@ -85,6 +85,8 @@ class KafkaLog:
         self._looked = time.monotonic()
         _notice_forks()
         _OPEN.add(self)
+        # A log that was forgotten rather than closed leaves no thread behind.
+        weakref.finalize(self, _let_go, os.getpid(), self._clients.producing).atexit = False
 
     def append(
         self, topic: str, records: Sequence[NewRecord], *, timeout_seconds: float = 30.0
@@ -333,6 +335,11 @@ def _notice_forks() -> None:
 
 
 _NOTICING: list[bool] = []
+
+
+def _let_go(pid: int, producing: Producing) -> None:
+    if pid == os.getpid():
+        producing.close()
 
 
 def _after_fork() -> None:

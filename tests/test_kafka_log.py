@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -450,6 +451,31 @@ def test_a_program_that_forked_ends_without_being_told_to(settings: KafkaSetting
     assert 0 == done.returncode
     with closing(KafkaLog(settings)) as log:
         assert {"using": 2, "idle": 1}[manner] == log.end(REGISTRY)
+
+
+def producers_threads() -> int:
+    """How many producers' threads this process has."""
+    return sum(thread.name == "deedbook-kafka-producer" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("ending", ["closed", "forgotten"])
+def test_a_log_that_is_no_longer_used_leaves_no_thread(settings: KafkaSettings, ending: str) -> None:
+    """Whether it was closed or forgotten."""
+    before = producers_threads()
+    log = KafkaLog(settings)
+    log.append(REGISTRY, [NewRecord(b"only")])
+    log.read(REGISTRY, 0, 0)
+    assert before < producers_threads()
+
+    if ending == "closed":
+        log.close()
+    del log
+    gc.collect()
+
+    ends_at = time.monotonic() + 30
+    while producers_threads() > before and time.monotonic() < ends_at:
+        time.sleep(0.01)
+    assert before == producers_threads()
 
 
 def test_a_read_that_waits_ends_when_another_thread_closes_the_log(settings: KafkaSettings) -> None:

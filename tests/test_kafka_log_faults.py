@@ -199,6 +199,16 @@ def test_a_wrong_password_is_refused_at_once_and_told_nowhere(
 
 def test_somebody_with_one_right_uses_it_and_no_other(cluster: KafkaCluster, settings: KafkaSettings) -> None:
     """A trainer may append metrics: it opens the log though it can't check it, and is told what it may not."""
+    trainer = told(settings, sasl_username="trainer")
+    with closing(KafkaLog(trainer)) as stranger:
+        for refused in (
+            lambda: stranger.append(METRICS, [NewRecord(b"mse", b"key")]),
+            lambda: stranger.append(METRICS, [NewRecord(b"mse", b"key")]),
+            lambda: stranger.read(REGISTRY, 0, 0),
+            lambda: stranger.ends([REGISTRY]),
+        ):
+            with pytest.raises(AccessDenied, match="access rules do not allow"):
+                refused()
     allowed = [
         AclBinding(
             ResourceType.TOPIC,
@@ -213,7 +223,6 @@ def test_somebody_with_one_right_uses_it_and_no_other(cluster: KafkaCluster, set
     ]
     for done in cluster.admin.create_acls(allowed).values():
         done.result(timeout=30)
-    trainer = told(settings, sasl_username="trainer")
     with closing(KafkaLog(settings)) as service:
         service.append(REGISTRY, [NewRecord(b"policy")])
     with closing(KafkaLog(trainer)) as early:
