@@ -60,10 +60,12 @@ def _share_out(settings: Settings, kafka: KafkaSettings) -> None:
     from deedbook.events.names import normalise
 
     try:
+        from deedbook.consumers.faust_app import faust_settings
         from deedbook.consumers.faust_worker import follow
     except ModuleNotFoundError as error:
         raise missing(error, "worker") from error
 
+    faust_settings(kafka)  # what Faust can't honour is refused before anything is opened
     recorder = Recorder(settings.place(), actor=normalise(settings.actor))
     try:
         log = recorder.log()
