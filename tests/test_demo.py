@@ -12,8 +12,9 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -238,6 +239,45 @@ def test_an_instance_of_a_release_that_is_not_bound_does_not_serve(
         "deedbook: release abc of pricing in production is not bound to any training"
         in capfd.readouterr().err
     )
+
+
+def test_what_runs_beside_the_demo_ends_with_it_however_that_ends(tmp_path: Path) -> None:
+    """A demo that is killed with -9 leaves no process behind."""
+    program = """
+import os
+from pathlib import Path
+from deedbook.cli.demo.attended import Attended
+beside = Attended("--url", "sqlite:///registry", "project", environment=os.environ, log_path=Path("log"))
+print(beside.process_id, flush=True)
+input()
+"""
+    assert 0 == run("--url", "sqlite:///registry", "init", folder=tmp_path).returncode
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as demo:
+        assert demo.stdout is not None
+        beside = int(demo.stdout.readline())
+        waited_for(lambda: "Folding" in (tmp_path / "log").read_text(encoding="utf-8"))
+        demo.kill()
+
+    waited_for(lambda: "Ended" in (tmp_path / "log").read_text(encoding="utf-8"))
+    waited_for(lambda: not is_running(beside))
+
+
+def waited_for(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so; fail where it does not come to be."""
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(process_id: int) -> bool:
+    """Whether there is a process with this number that has not ended."""
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(process_id)], capture_output=True, text=True, check=False
+    )
+    return bool(state.stdout.strip()) and not state.stdout.startswith("Z")
 
 
 # --- the story -----------------------------------------------------------------------------------

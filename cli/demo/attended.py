@@ -42,6 +42,11 @@ class Attended:
                 env=environment,
             )
 
+    @property
+    def process_id(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
     def check(self) -> None:
         """Raise DeedbookError, with the last it said, where it has ended."""
         if self._process.poll() is not None:
