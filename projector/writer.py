@@ -117,27 +117,41 @@ def _decision_text(decision: Decision) -> tuple[str, str]:
             raise TypeError(f"a {type(decision).__name__} event is not written")
 
 
+_QUARANTINE_TYPES = {
+    "topic": pa.string(),
+    "partition": pa.int32(),
+    "position": pa.int64(),
+    "recorded_at": pa.int64(),
+    "reason": pa.string(),
+    "key": pa.binary(),
+    "headers": pa.map_(pa.string(), pa.binary()),
+    "value": pa.binary(),
+}
+
+
 def write_quarantine(
-    connection: duckdb.DuckDBPyConnection, quarantined: Iterable[tuple[Record, str]]
+    connection: duckdb.DuckDBPyConnection, quarantined: Sequence[tuple[Record, str]]
 ) -> None:
     """Keep what could not be decoded, as it came."""
-    for record, reason in quarantined:
-        # A name may hold half a character, which no table can.
-        headers = {name.encode(errors="backslashreplace").decode(): value for name, value in record.headers}
-        connection.execute(
-            "insert into base.quarantine "
-            "values (?, ?, ?, ?, ?, ?, map_from_entries(?::struct(k varchar, v blob)[]), ?)",
-            [
-                record.topic,
-                record.partition,
-                record.position,
-                record.recorded_at,
-                reason,
-                record.key,
-                [{"k": name, "v": value} for name, value in headers.items()],
-                record.value,
-            ],
+    if not quarantined:
+        return
+    columns: dict[str, list[Any]] = {
+        name: [getattr(record, name) for record, _ in quarantined]
+        for name in _QUARANTINE_TYPES
+        if name not in {"reason", "headers"}
+    }
+    columns["reason"] = [reason for _, reason in quarantined]
+    # A name may hold half a character, which no table can; of two headers with one name the last counts.
+    columns["headers"] = [
+        list(
+            {name.encode(errors="backslashreplace").decode(): value for name, value in record.headers}.items()
         )
+        for record, _ in quarantined
+    ]
+    arrays = {name: pa.array(columns[name], kind) for name, kind in _QUARANTINE_TYPES.items()}
+    connection.register("incoming", pa.table(arrays))
+    connection.execute("insert into base.quarantine by name select * from incoming")
+    connection.unregister("incoming")
 
 
 def write_rows(
