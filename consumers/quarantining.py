@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FROM = "ce_quarantinedfrom"
 REASON = "ce_quarantinereason"
 _MAX_REASON_BYTES = 2_000
+_BATCH = 100
 
 
 class Quarantine:
@@ -41,8 +42,9 @@ class Quarantine:
             "select topic, partition, position from base.quarantine order by all"
         ).fetchall()
         missing = [place for place in places if _written(place) not in self._there]
-        for place in missing:
-            self._append(connection, place)
+        for first in range(0, len(missing), _BATCH):
+            self._append([_record(connection, place) for place in missing[first : first + _BATCH]])
+        self._there.update(_written(place) for place in missing)
         return len(missing)
 
     def _look(self) -> None:
@@ -53,24 +55,32 @@ class Quarantine:
             )
             self._read_upto = records[-1].position + 1
 
-    def _append(self, connection: duckdb.DuckDBPyConnection, place: tuple[str, int, int]) -> None:
-        row = connection.execute(
-            "select key, map_entries(headers), value, reason from base.quarantine "
-            "where topic = ? and partition = ? and position = ?",
-            list(place),
-        ).fetchone()
-        key, headers, value, reason = row or (b"", [], b"", "")
-        why = (
-            (FROM, _written(place).encode()),
-            (REASON, reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore").encode()),
-        )
-        kept = tuple((header["key"], header["value"] or b"") for header in headers or ())
-        whole = NewRecord(value or b"", key or b"", (*kept, *why))
+    def _append(self, records: list[NewRecord]) -> None:
+        """Append records; of one that is larger than what this log takes, where it stands must do."""
         try:
-            self._log.append(QUARANTINE, [whole])
-        except InvalidInput:  # larger than what this log takes: where it stands must do
-            self._log.append(QUARANTINE, [NewRecord(b"", b"", why)])
-        self._there.add(_written(place))
+            self._log.append(QUARANTINE, records)
+        except InvalidInput:
+            if len(records) == 1:
+                self._log.append(QUARANTINE, [NewRecord(b"", b"", records[0].headers[-2:])])
+                return
+            for record in records:
+                self._append([record])
+
+
+def _record(connection: duckdb.DuckDBPyConnection, place: tuple[str, int, int]) -> NewRecord:
+    """Return a record as it came, with where it stands and what is wrong with it."""
+    row = connection.execute(
+        "select key, map_entries(headers), value, reason from base.quarantine "
+        "where topic = ? and partition = ? and position = ?",
+        list(place),
+    ).fetchone()
+    key, headers, value, reason = row or (b"", [], b"", "")
+    kept = tuple((header["key"], header["value"] or b"") for header in headers or ())
+    why = (
+        (FROM, _written(place).encode()),
+        (REASON, reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore").encode()),
+    )
+    return NewRecord(value or b"", key or b"", (*kept, *why))
 
 
 def _written(place: tuple[str, int, int]) -> str:

@@ -68,7 +68,13 @@ class Reports:
         line = self._settings.redacted(message % arguments if arguments else message)
         what = line.partition(" (after ")[0]
         now = time.monotonic()
-        if self.quiet or "CONFWARN" in line or now < self._said.get(what, 0.0) + _REPEATING_SECONDS:
+        # A lost connection is told of by whoever needed it, in one sentence with the reason.
+        if (
+            self.quiet
+            or "CONFWARN" in line
+            or line.startswith("FAIL ")
+            or now < self._said.get(what, 0.0) + _REPEATING_SECONDS
+        ):
             level = logging.DEBUG
         elif level >= logging.WARNING:
             self._said = {text: at for text, at in self._said.items() if now < at + _REPEATING_SECONDS}
