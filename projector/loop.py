@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from deedbook.projector.rules import Rule
     from deedbook.projector.store import Store
 
+_SETTLED_SECONDS = 3.0
 # These look at values that a batch holds only as columns until it is committed.
 _AFTER_A_COMMIT = frozenset({"TrainingAmended"})
 
@@ -77,14 +78,8 @@ class Projector:
         waits. ``on_progress`` is told how many records of how many are folded. Raises LogReplaced,
         LogDamaged, UnknownSchema, UnknownRules, ProjectionFenced, StorageFull.
         """
-        goals = self._log.ends(FOLDED_TOPICS)
+        goals = self._goals()
         starts = {where: self._progress_of(*where) for where in goals}
-        for (topic, partition), end in goals.items():
-            if starts[topic, partition].next_position > end:
-                raise LogReplaced(
-                    f"{topic}:{partition} ends at {end}, but was folded up to "
-                    f"{starts[topic, partition].next_position}: the log lost records or was recreated"
-                )
         total = sum(end - starts[where].next_position for where, end in goals.items())
         done = 0
         for where, end in goals.items():
@@ -97,6 +92,26 @@ class Projector:
                     if on_progress is not None:
                         on_progress(done, total)
         return done > 0
+
+    def _goals(self) -> dict[tuple[str, int], int]:
+        """Return where the log ends now; raises LogReplaced where that is before what is folded.
+
+        A cluster that has just lost a leader may tell an earlier end for a moment: that is asked for again.
+        """
+        deadline = time.monotonic() + _SETTLED_SECONDS
+        while True:
+            goals = self._log.ends(FOLDED_TOPICS)
+            folded = {where: self._progress_of(*where).next_position for where in goals}
+            lost = [where for where, end in goals.items() if end < folded[where]]
+            if not lost:
+                return goals
+            if time.monotonic() >= deadline:
+                topic, partition = where = lost[0]
+                raise LogReplaced(
+                    f"{topic}:{partition} ends at {goals[where]}, but was folded up to {folded[where]}: "
+                    "the log lost records or was recreated"
+                )
+            time.sleep(_SETTLED_SECONDS / 10)
 
     def fold_upto(self, topic: str, partition: int, end: int) -> None:
         """Fold one partition up to a position that it is known to reach. Raises as ``catch_up`` does."""
