@@ -90,6 +90,8 @@ class Stranger:
             {
                 "bootstrap.servers": settings.servers,
                 "enable.idempotence": True,
+                "log_level": 0,
+                "error_cb": lambda _error: None,
                 "message.max.bytes": MAX_SENT_BYTES,
                 "partitioner": "murmur2_random",
                 **options,
