@@ -106,7 +106,9 @@ def announced_binding(log: Log, listener: Listener, release: str) -> Deployment:
                 "a second binding of release %s is passed over: the first counts", shown(fact.release)
             )
     if release in first:
-        return _deployment(*first[release], current=created[-1][1].release == release)
+        # Said again later, a decision is as old as it was.
+        newest = max([fact for _, fact in created], key=lambda fact: fact.requested_at_position)
+        return _deployment(*first[release], current=newest.release == release)
     if unknown is not None:
         raise unknown
     known = sorted(first.values(), key=lambda one: one[1].requested_at_position, reverse=True)

@@ -49,7 +49,6 @@ _PATIENCE_SECONDS = 5.0
 _AWAY_SECONDS = 30.0
 # What was accepted a moment ago, by a pipeline that then starts its hosts, may not be announced yet.
 _ANNOUNCING_SECONDS = 5.0
-_LOOK_SECONDS = 0.1
 
 
 class Host:
@@ -57,8 +56,9 @@ class Host:
 
     ``release``: by default DEEDBOOK_RELEASE, else the commit checked out in the working directory.
     ``url``: by default DEEDBOOK_URL, else `sqlite:///./.deedbook`. ``instance``: by default host and
-    process id. Copies are kept in DEEDBOOK_CACHE, else in the user's cache folder. Raises InvalidInput
-    where no release is known.
+    process id. Copies are kept in DEEDBOOK_CACHE, else in the user's cache folder. A registry in a folder is
+    folded to see what is bound; one on Kafka tells it in the topic `deployments`, and nothing is folded.
+    Raises InvalidInput where no release is known.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Host:
         except DeedbookError as away:
             return self._copied(copy, away)
         try:
-            found = self._asked(self._binding, in_haste=copy is not None)
+            found = self._asked(lambda: self._binding(known=copy is not None), in_haste=copy is not None)
         except _AWAY as away:
             return self._copied(copy, away)
         try:
@@ -162,24 +162,28 @@ class Host:
             return ask()
         return within(_PATIENCE_SECONDS, ask, f"Kafka at {kafka.servers}")
 
-    def _binding(self) -> Deployment:
-        """Return what the registry says: on Kafka what is announced to hosts, else what its folder comes to."""
+    def _binding(self, *, known: bool) -> Deployment:
+        """Return what the registry says: on Kafka what is announced to hosts, else what its folder comes to.
+
+        What was ``known`` before is announced, or never will be.
+        """
         if self._settings.place.kafka is not None:
-            return self._announced()
+            return self._announced(0.0 if known else _ANNOUNCING_SECONDS)
         from deedbook.projector.queries import binding
 
         with self._reader.connection() as connection:
             return binding(connection, self.service, self.release, self.environment)
 
-    def _announced(self) -> Deployment:
-        until = time.monotonic() + _ANNOUNCING_SECONDS
-        while True:
-            try:
-                return announced_binding(self._recorder.log(), self._listener, self.release)
-            except NotFound:
-                if time.monotonic() >= until:
-                    raise
-            time.sleep(_LOOK_SECONDS)
+    def _announced(self, wait_seconds: float) -> Deployment:
+        """Return what is announced of this release, now or in a moment; raises NotFound."""
+        until = time.monotonic() + wait_seconds
+        news = self.follow(stop=lambda: time.monotonic() >= until)
+        try:
+            return announced_binding(self._recorder.log(), self._listener, self.release)
+        except NotFound:
+            if all(told.release != self.release for told in news):
+                raise
+        return announced_binding(self._recorder.log(), self._listener, self.release)
 
     def _copied(self, copy: Deployment | None, away: DeedbookError) -> Deployment:
         """Return the local copy of the deployment; raises what kept the registry away where there is none."""

@@ -22,6 +22,7 @@ from confluent_kafka.cimpl import NewPartitions
 import deedbook
 from deedbook.cli.settings import Settings
 from deedbook.cli.wiring import opened
+from deedbook.client import serving
 from deedbook.client.registry import read_settings
 from deedbook.client.serving import Host
 from deedbook.events.codec import Codec
@@ -167,8 +168,11 @@ def test_an_instance_that_was_killed_loads_again_what_the_other_one_runs(
     assert [(name, "A", "registry", first[0]) for name in ("one", "two", "two")] == said
 
 
-def test_a_host_that_finds_no_binding_says_what_is_bound_instead(registry: Registry) -> None:
+def test_a_host_that_finds_no_binding_says_what_is_bound_instead(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And that a release may be accepted and not announced yet."""
+    monkeypatch.setattr(serving, "_ANNOUNCING_SECONDS", 0.2)
     deployed(registry, "A", 1.0)
     deployed(registry, "B", 2.0)
 
@@ -207,7 +211,8 @@ def test_the_first_binding_of_a_release_counts(log: Log, caplog: pytest.LogCaptu
     """A later one with the same binding makes it current again; one with another is passed over."""
     first = created("A", 1)
     other = created("A", 3)
-    tell(log, first, created("B", 2), replace(first, event_id=new_id(), requested_at_position=4), other)
+    between = created("B", 2)
+    tell(log, first, between, replace(first, event_id=new_id(), requested_at_position=4), other, between)
 
     with caplog.at_level(logging.WARNING, "deedbook"):
         found = Host("pricing", "A").deployment
@@ -215,8 +220,21 @@ def test_the_first_binding_of_a_release_counts(log: Log, caplog: pytest.LogCaptu
     assert "a second binding of release 'A' is passed over" in caplog.text
 
 
-def test_what_is_no_news_is_passed_over_with_a_warning(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_host_that_starts_before_its_release_is_announced_waits_a_moment(log: Log) -> None:
+    """A pipeline starts its hosts as soon as the deployment is accepted."""
+    tell(log, created("A", 1))
+    later = threading.Timer(1.0, tell, (log, created("C", 2), created("B", 3)))
+    later.start()
+
+    assert "B" == Host("pricing", "B").deployment.release
+    later.join()
+
+
+def test_what_is_no_news_is_passed_over_with_a_warning(
+    log: Log, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Bytes that are nothing, another service's news under this key, and facts that are not well-formed."""
+    monkeypatch.setattr(serving, "_ANNOUNCING_SECONDS", 0.2)
     other = Codec().encode(created("A", 1, service="other"))
     log.append(DEPLOYMENTS, [NewRecord(b"nothing", b"pricing"), replace(other, key=b"pricing")])
     tell(log, created("A", -1), created("B", 1))
