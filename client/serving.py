@@ -44,8 +44,9 @@ T = TypeVar("T")
 REGISTRY_SOURCE = "registry"
 COPY_SOURCE = "local copy"
 _AWAY = (LogUnavailable, LogDamaged, LogReplaced, ProjectionBusy, StorageFull, UnknownSchema)
-# A cluster that is well answers in a tenth of a second. One that did not is left alone for a while.
-_PATIENCE_SECONDS = 5.0
+# A cluster that is well answers in a tenth of a second, on a busy machine in a few. One that did not is left alone
+# for a while.
+_PATIENCE_SECONDS = 10.0
 _AWAY_SECONDS = 30.0
 # What was accepted a moment ago, by a pipeline that then starts its hosts, may not be announced yet.
 _ANNOUNCING_SECONDS = 5.0
