@@ -123,8 +123,8 @@ class Stranger:
         assert 0 == self.producer.flush(60)
 
 
-def transactional(settings: KafkaSettings) -> Stranger:
+def transactional(settings: KafkaSettings, **options: Any) -> Stranger:  # noqa: ANN401 - any option of the library
     """A stranger who appends in transactions."""
-    stranger = Stranger(settings, **{"transactional.id": uuid4().hex})
+    stranger = Stranger(settings, **{"transactional.id": uuid4().hex}, **options)
     stranger.producer.init_transactions(30)
     return stranger

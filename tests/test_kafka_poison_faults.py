@@ -17,7 +17,7 @@ from deedbook.projector.checkup import Severity, check_log
 from deedbook.projector.rebuild import fold_anew
 from tests.facts_by_hand import SERVICE, Pen
 from tests.kafka_poison import POISONS, Stranger, raw, transactional
-from tests.kafka_registry import done, doubled, records_of, registry_at, tell
+from tests.kafka_registry import done, doubled, eventually, records_of, registry_at, tell
 from tests.later_release import by_schema, newer
 from tests.pure_fold import PureFold
 
@@ -173,6 +173,24 @@ def test_what_a_transaction_took_back_never_counts_and_its_gaps_stop_nobody(
     assert in_bites == registry.fold("at once")
     assert in_time != in_bites
     assert [] == check_log(registry.log)
+
+
+@pytest.mark.soak
+def test_a_transaction_that_is_left_open_holds_up_what_comes_after_it_until_its_time_is_over(
+    kafka_url: str, registry: Registry
+) -> None:
+    """What was acknowledged meanwhile is read then; the one who left counts for nothing."""
+    pen = Pen()
+    stranger = transactional(kafka_settings(kafka_url), **{"transaction.timeout.ms": 5_000})
+    stranger.producer.begin_transaction()
+    stranger.send(REGISTRY, raw(registry.codec.encode(pen.logged("x"))))
+    stranger.producer.flush(30)
+    (position,) = registry.append(pen.logged("a"))
+    before = registry.fold()
+    eventually(lambda: registry.log.read(REGISTRY, 0, 0, timeout_seconds=1), "the transaction's time is over")
+
+    assert before != registry.fold()
+    assert [(position,)] == registry.ask("select position from base.event")
 
 
 def test_records_after_a_gap_are_read_whatever_end_was_seen_before(
