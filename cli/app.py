@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -80,8 +81,17 @@ class _OneLine(logging.Formatter):
         return plain(super().format(record))
 
 
+class _StandardError(logging.Handler):
+    """Standard error as it is when something is logged; where it is closed, nobody is there to be told."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{self.format(record)}\n")
+
+
 def _log_to_standard_error() -> None:
-    handler = logging.StreamHandler()
+    handler = _StandardError()
     handler.setFormatter(_OneLine("deedbook: %(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import shlex
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +23,7 @@ from deedbook.events.codec import Codec
 from deedbook.events.facts import METRICS, TOPICS, MetricPoint, MetricsLogged
 from deedbook.events.ids import new_id
 from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_settings import kafka_settings
+from deedbook.events.kafka_settings import KafkaSettings, kafka_settings
 from deedbook.events.kafka_topics import LARGEST_BATCH_BYTES, create_topics
 from tests.servers.kafka import quiet_admin
 from tests.test_cli_docs import COMMANDS, HELP, options_of
@@ -116,6 +117,12 @@ def test_every_link_leads_somewhere(name: str) -> None:
     assert [] == dead
 
 
+def described(settings: KafkaSettings) -> int:
+    """How many partitions of `metrics` a client that comes now sees."""
+    with closing(KafkaLog(settings)) as log:
+        return log.partitions(METRICS)
+
+
 def test_a_chunk_sent_again_to_another_partition_counts_twice(
     kafka: str, kafka_url: str, tmp_path: Path
 ) -> None:
@@ -137,6 +144,9 @@ def test_a_chunk_sent_again_to_another_partition_counts_twice(
     admin = quiet_admin(kafka)
     for grown in admin.create_partitions([NewPartitions(settings.topic(METRICS), 6)]).values():
         grown.result(30)
+    deadline = time.monotonic() + 30
+    while described(settings) < 6 and time.monotonic() < deadline:
+        time.sleep(0.1)
     with closing(KafkaLog(settings)) as log:
         (after,) = log.append(METRICS, [Codec().encode(chunk)])
 
