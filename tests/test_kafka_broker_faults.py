@@ -122,7 +122,7 @@ def kill_broker(place: Place, url: str, registry: Registry, kills: int, writers:
     """Kill the only broker, again and again, while others write and fold."""
     began = time.monotonic()
     chance = random.Random(kills)  # noqa: S311 - no secret
-    with at_work(url, registry, writers, pause_seconds=0.3):
+    with at_work(url, registry, writers, pause_seconds=0.1 if writers > 3 else 0.5):
         for _ in range(kills):
             more_is_acknowledged(registry)
             time.sleep(chance.uniform(0, 1))
@@ -157,7 +157,7 @@ def test_of_three_brokers_the_leader_killed_five_times_and_two_down(
     with own_kafka(3) as cluster:
         url = f"kafka://{cluster.servers}/t"
         with registry_at(url, tmp_path / "registry") as registry:
-            with at_work(url, registry, 8, pause_seconds=0.3):
+            with at_work(url, registry, 8, pause_seconds=0.1):
                 for _ in range(5):
                     more_is_acknowledged(registry)
                     leader = cluster.leader_of("t.registry")
