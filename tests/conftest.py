@@ -1,5 +1,6 @@
 """What holds for every test: no setting of the person running it, no time limit on a generated example."""
 
+import logging
 import os
 
 import pytest
@@ -39,3 +40,10 @@ def no_settings_of_the_person(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("DEEDBOOK_") and not name.startswith("DEEDBOOK_TEST_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def no_logging_left_behind() -> None:
+    """The command line sets up logging for a program's whole life: here it ends with the test that ran it."""
+    root = logging.getLogger()
+    root.handlers[:] = [handler for handler in root.handlers if type(handler).__module__ != "deedbook.cli.app"]
