@@ -6,6 +6,7 @@ nothing of its own: where it was is written in the last records of the topics it
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,24 +45,30 @@ _DECIDED_COLUMNS = (
     "previous",
     "models",
 )
-# An activation is news of the deployment it makes current again, after the release that was.
-_DECIDED = """
-with decided as (
-    select e.position, e.event_id, e.decision, e.reason, e.position as deployment_position, null as before
-    from base.event e where e.topic = 'registry' and e.type = 'DeploymentRequested' and e.decision <> 'ignored'
-    union all
-    select e.position, e.event_id, e.decision, e.reason, c.deployment_position, p.release
-    from base.event e
-    join base.current_release c on c.from_position = e.position
-    left join base.current_release p
-      on p.service = c.service and p.environment = c.environment and p.to_position = c.from_position
-    where e.topic = 'registry' and e.type = 'ReleaseActivated' and e.decision = 'accepted'
-)
+_DEPLOYMENT_REQUESTED = """
 select
     e.position, e.event_id, e.decision, e.reason, d.deployment_id, d.service, d.environment, d.release,
-    d.git_sha, coalesce(e.before, d.previous), d.models
-from decided e join base.deployment d on d.position = e.deployment_position
-where e.position > ? order by e.position
+    d.git_sha, d.previous, d.models
+from base.event e join base.deployment d on d.position = e.position
+where e.topic = 'registry' and e.type = 'DeploymentRequested' and e.decision <> 'ignored' and e.position > ?
+"""
+# An activation is news of the deployment it makes current again, after the release that was.
+_RELEASE_ACTIVATED = """
+select
+    e.position, e.event_id, e.decision, e.reason, d.deployment_id, d.service, d.environment, d.release,
+    d.git_sha, coalesce(p.release, d.previous), d.models
+from base.event e
+join base.current_release c on c.from_position = e.position
+join base.deployment d on d.position = c.deployment_position
+left join base.current_release p
+  on p.service = c.service and p.environment = c.environment and p.to_position = c.from_position
+where e.topic = 'registry' and e.type = 'ReleaseActivated' and e.decision = 'accepted' and e.position > ?
+"""
+_DECIDED = {"DeploymentRequested": _DEPLOYMENT_REQUESTED, "ReleaseActivated": _RELEASE_ACTIVATED}
+# Cheap, and mostly all that is asked: joins are planned only where there is something to join.
+_LAST_DECIDED = """
+select type, position from base.event
+where topic = 'registry' and type in ('DeploymentRequested', 'ReleaseActivated') and position > ? order by position
 """
 
 
@@ -208,10 +215,16 @@ class Announcer:
 
     def _deployments(self, connection: duckdb.DuckDBPyConnection) -> int:
         announced = self._announced.get(facts.DEPLOYMENTS, -1)
-        rows = connection.execute(_DECIDED, [announced]).fetchall()
-        if rows and (tail := self._tail(facts.DEPLOYMENTS, connection)) > announced:
-            rows = [row for row in rows if row[0] > tail]
-        for row in rows:
+        if not (last := dict(connection.execute(_LAST_DECIDED, [announced]).fetchall())):
+            return 0
+        announced = self._tail(facts.DEPLOYMENTS, connection)
+        rows = [
+            row
+            for kind, position in last.items()  # of each kind the last
+            if position > announced
+            for row in connection.execute(_DECIDED[kind], [announced]).fetchall()
+        ]
+        for row in sorted(rows, key=operator.itemgetter(0)):
             fact = self._news(connection, dict(zip(_DECIDED_COLUMNS, row, strict=True)))
             self._append(facts.DEPLOYMENTS, [_with_source(self._codec.encode(fact), row[0])])
             self._announced[facts.DEPLOYMENTS] = row[0]

@@ -289,9 +289,10 @@ def _insert(
     if not count:
         return
     listed = ", ".join(types)
-    if count <= _FEW and not any(pa.types.is_map(kind) for kind in types.values()):
-        one = f"({', '.join('?' * len(types))})"
-        rows = zip(*(columns[name] for name in types), strict=True)
+    if count <= _FEW and not any(pa.types.is_map(kind) for name, kind in types.items() if name != "models"):
+        one = f"({', '.join(_MODELS_GIVEN if name == 'models' else '?' for name in types)})"
+        given = {name: map(_structs, columns[name]) if name == "models" else columns[name] for name in types}
+        rows = zip(*given.values(), strict=True)
         connection.execute(
             f"insert into base.{table} ({listed}) values {', '.join([one] * count)}",
             [value for row in rows for value in row],
@@ -303,6 +304,11 @@ def _insert(
     connection.unregister("incoming")
 
 
+def _structs(models: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"model": model, "training_id": training_id} for model, training_id in models]
+
+
+_MODELS_GIVEN = "?::struct(model varchar, training_id varchar)[]"
 _MODELS_AS_STRUCTS = (
     "[struct_pack(model := e.key, training_id := e.value) for e in map_entries(models)] as models"
 )
