@@ -234,6 +234,7 @@ class KafkaLog:
         found: dict[tuple[str, int], int] = {}
         while places:
             waits = time.monotonic() < settled
+            is_stale = False
             futures = admin.client.list_offsets(
                 dict.fromkeys(places, spec),
                 isolation_level=kafka.IsolationLevel.READ_COMMITTED,
@@ -251,6 +252,11 @@ class KafkaLog:
                     raise self._verified(meaning)
                 if not isinstance(meaning, LogUnavailable) or time.monotonic() >= deadline:
                     raise meaning
+                is_stale |= answer.name() == "FENCED_LEADER_EPOCH"
+            if is_stale:
+                # After a restart librdkafka goes on asking by the leader's old epoch: this tells it the new one.
+                with contextlib.suppress(kafka.KafkaException):
+                    admin.client.list_topics(timeout=_LOOK_SECONDS)
             if places:
                 time.sleep(_RETRY_SECONDS)
         if not earliest:
