@@ -206,8 +206,8 @@ def store_at(location: str | Path, *, cache: Path | None = None) -> ArtifactStor
     if scheme == "file" and rest.startswith("/"):
         return LocalArtifactStore(Path(rest))
     if scheme == "s3":
-        from deedbook.artifacts.s3_address import s3_address
-        from deedbook.artifacts.s3_store import S3ArtifactStore
+        from deedbook.artifacts.s3.address import s3_address
+        from deedbook.artifacts.s3.store import S3ArtifactStore
 
         return S3ArtifactStore(s3_address(location), cache=cache)
     # What follows the scheme may hold credentials.

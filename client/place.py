@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from deedbook.artifacts.store import ArtifactStore
-    from deedbook.events.kafka_settings import KafkaSettings
+    from deedbook.events.kafka.settings import KafkaSettings
     from deedbook.events.log import Log
 
 KAFKA_SCHEME = "kafka"
@@ -64,7 +64,7 @@ class Place:
         """
         if self.kafka is None:
             return SqliteLog(self.folder, create=create, clock=clock)
-        from deedbook.events.kafka_log import KafkaLog
+        from deedbook.events.kafka.log import KafkaLog
 
         return KafkaLog(self.kafka)
 
@@ -73,11 +73,11 @@ class Place:
         if self.kafka is None:
             SqliteLog.create(self.folder).close()
         else:
-            from deedbook.events.kafka_topics import create_topics
+            from deedbook.events.kafka.topics import create_topics
 
             create_topics(self.kafka, partitions=partitions)
         if self.artifacts_at:
-            from deedbook.artifacts.s3_store import S3ArtifactStore
+            from deedbook.artifacts.s3.store import S3ArtifactStore
 
             store = self.artifacts()
             if isinstance(store, S3ArtifactStore):
@@ -103,7 +103,7 @@ def place_of(url: str, surroundings: Surroundings) -> Place:
     """Return the place that a URL names, without opening anything; raises InvalidInput where it names none."""
     if url.partition("://")[0].lower() != KAFKA_SCHEME:
         return Place(url, folder_of(url), surroundings.artifacts)
-    from deedbook.events.kafka_settings import kafka_settings
+    from deedbook.events.kafka.settings import kafka_settings
 
     config = Path(surroundings.kafka_config) if surroundings.kafka_config else None
     settings = kafka_settings(url, config)

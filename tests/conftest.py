@@ -46,4 +46,6 @@ def no_settings_of_the_person(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_logging_left_behind() -> None:
     """The command line sets up logging for a program's whole life: here it ends with the test that ran it."""
     root = logging.getLogger()
-    root.handlers[:] = [handler for handler in root.handlers if type(handler).__module__ != "deedbook.cli.app"]
+    root.handlers[:] = [
+        handler for handler in root.handlers if type(handler).__module__ != "deedbook.cli.app"
+    ]

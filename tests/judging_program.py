@@ -19,14 +19,14 @@ from pathlib import Path
 
 from deedbook.artifacts.store import LocalArtifactStore
 from deedbook.consumers.checks import BUILT_IN, Catalogue, Check, Evidence, Finding, Settings
-from deedbook.consumers.faust_worker import follow
+from deedbook.consumers.faust.worker import follow
 from deedbook.consumers.sandbox import Sandbox
 from deedbook.consumers.validation import Validator
 from deedbook.events.clock import now_micros
 from deedbook.events.codec import Codec
 from deedbook.events.facts import Outcome
-from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_settings import KafkaSettings
+from deedbook.events.kafka.log import KafkaLog
+from deedbook.events.kafka.settings import KafkaSettings
 
 
 def tell(line: str) -> None:

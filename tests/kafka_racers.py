@@ -21,8 +21,8 @@ from typing import IO, TYPE_CHECKING
 from deedbook.events import facts
 from deedbook.events.codec import Codec
 from deedbook.events.errors import LogUnavailable
-from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_settings import kafka_settings
+from deedbook.events.kafka.log import KafkaLog
+from deedbook.events.kafka.settings import kafka_settings
 from deedbook.projector.view import default_policy
 from tests.facts_by_hand import Pen
 from tests.racers import TESTS, fork

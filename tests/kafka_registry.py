@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from deedbook.events.facts import DEPLOYMENTS, REGISTRY, VALIDATIONS
 from deedbook.events.ids import derived_id
-from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_settings import kafka_settings
-from deedbook.events.kafka_topics import create_topics
+from deedbook.events.kafka.log import KafkaLog
+from deedbook.events.kafka.settings import kafka_settings
+from deedbook.events.kafka.topics import create_topics
 from tests.command import PROGRAM, Ended
 from tests.folded import Registry
 

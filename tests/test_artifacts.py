@@ -34,8 +34,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from deedbook.artifacts.formats import check_format, detect_format, load_model, save_model
 from deedbook.artifacts.predictions import predict_rows
 from deedbook.artifacts.requests import MAX_TEXT_CHARACTERS, decode, encode, rows_for
-from deedbook.artifacts.s3_address import S3Address
-from deedbook.artifacts.s3_store import S3ArtifactStore
+from deedbook.artifacts.s3.address import S3Address
+from deedbook.artifacts.s3.store import S3ArtifactStore
 from deedbook.artifacts.store import ArtifactStore, LocalArtifactStore, Stored, store_at
 from deedbook.events.errors import ArtifactDamaged, InvalidInput, NotFound, StorageFull
 from tests.servers.shared import Bucket

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from deedbook.artifacts.s3_address import s3_address
-from deedbook.artifacts.s3_store import S3ArtifactStore
+from deedbook.artifacts.s3.address import s3_address
+from deedbook.artifacts.s3.store import S3ArtifactStore
 from deedbook.artifacts.store import LocalArtifactStore
 from deedbook.events import facts
 from deedbook.events.sqlite_log import SqliteLog

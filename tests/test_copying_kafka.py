@@ -20,10 +20,10 @@ from deedbook.events.copied_from import CopiedFrom, stamped
 from deedbook.events.copying import Copy, Restored
 from deedbook.events.errors import InvalidInput, LogDamaged, LogUnavailable
 from deedbook.events.facts import METRICS, REGISTRY, TOPICS
-from deedbook.events.kafka_copying import KafkaTarget
-from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_settings import KafkaSettings, kafka_settings
-from deedbook.events.kafka_topics import create_topics
+from deedbook.events.kafka.copying import KafkaTarget
+from deedbook.events.kafka.log import KafkaLog
+from deedbook.events.kafka.settings import KafkaSettings, kafka_settings
+from deedbook.events.kafka.topics import create_topics
 from deedbook.events.log import Log, NewRecord
 from deedbook.events.sqlite_log import SqliteLog
 from deedbook.events.sqlite_restoring import SqliteTarget
@@ -40,8 +40,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from deedbook.events import copying
-from deedbook.events.kafka_copying import KafkaTarget
-from deedbook.events.kafka_settings import kafka_settings
+from deedbook.events.kafka.copying import KafkaTarget
+from deedbook.events.kafka.settings import kafka_settings
 from deedbook.events.sqlite_log import SqliteLog
 copying.MAX_RECORDS = 25
 target = KafkaTarget(kafka_settings(sys.argv[2]))

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from faust.auth import SASLCredentials, SSLCredentials
 
-from deedbook.consumers.faust_answers import AnswersOnLog, Interrupted
-from deedbook.consumers.faust_app import faust_settings, group_of
-from deedbook.consumers.faust_logging import AWAY, Translated, in_our_words
-from deedbook.consumers.faust_settings import credentials, timing
+from deedbook.consumers.faust.answers import AnswersOnLog, Interrupted
+from deedbook.consumers.faust.app import faust_settings, group_of
+from deedbook.consumers.faust.logging import AWAY, Translated, in_our_words
+from deedbook.consumers.faust.settings import credentials, timing
 from deedbook.events.codec import Codec
 from deedbook.events.errors import InvalidInput
 from deedbook.events.facts import (
@@ -32,7 +32,7 @@ from deedbook.events.facts import (
     VerdictIssued,
 )
 from deedbook.events.ids import new_id
-from deedbook.events.kafka_settings import KafkaSettings
+from deedbook.events.kafka.settings import KafkaSettings
 from deedbook.events.log import Record
 from deedbook.events.sqlite_log import SqliteLog
 
@@ -185,7 +185,7 @@ def test_what_faust_logs_is_one_line_in_our_words(said: pytest.LogCaptureFixture
         logger.info("Joined group")
 
     assert [AWAY, "Kafka's client says: Commit Offsets"] == said.messages
-    assert {"deedbook.consumers.faust_logging"} == {record.name for record in said.records}
+    assert {"deedbook.consumers.faust.logging"} == {record.name for record in said.records}
 
 
 def test_the_same_is_said_once_a_minute(said: pytest.LogCaptureFixture) -> None:

@@ -23,8 +23,8 @@ from typer.testing import CliRunner
 
 from deedbook.artifacts.store import LocalArtifactStore
 from deedbook.cli.program import app
-from deedbook.consumers.faust_app import group_of
-from deedbook.consumers.faust_worker import follow
+from deedbook.consumers.faust.app import group_of
+from deedbook.consumers.faust.worker import follow
 from deedbook.consumers.sandbox import Sandbox
 from deedbook.consumers.validation import Validator
 from deedbook.events.clock import now_micros
@@ -41,9 +41,9 @@ from deedbook.events.facts import (
     VerdictOverridden,
 )
 from deedbook.events.ids import new_id
-from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_settings import KafkaSettings, kafka_settings
-from deedbook.events.kafka_topics import create_topics
+from deedbook.events.kafka.log import KafkaLog
+from deedbook.events.kafka.settings import KafkaSettings, kafka_settings
+from deedbook.events.kafka.topics import create_topics
 from deedbook.events.log import NewRecord
 from tests.command import PATIENCE_SECONDS, PROGRAM, THRESHOLD_POLICY, ended, next_line
 from tests.servers.kafka import KafkaCluster, own_kafka, quiet_admin

@@ -29,9 +29,9 @@ from deedbook.cli.program import app
 from deedbook.events import facts
 from deedbook.events.codec import Codec, released_schemas
 from deedbook.events.facts import TOPICS, Fact, ModelLoaded
-from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_settings import kafka_settings
-from deedbook.events.kafka_topics import create_topics
+from deedbook.events.kafka.log import KafkaLog
+from deedbook.events.kafka.settings import kafka_settings
+from deedbook.events.kafka.topics import create_topics
 from deedbook.events.log import NewRecord
 from tests.command import THRESHOLD_POLICY
 from tests.golden.write_bodies import SAMPLES

@@ -35,8 +35,8 @@ from deedbook.events.facts import (
     TrainingLogged,
     VerdictIssued,
 )
-from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_settings import kafka_settings
+from deedbook.events.kafka.log import KafkaLog
+from deedbook.events.kafka.settings import kafka_settings
 from tests.command import PROGRAM, Ended, next_line
 from tests.facts_by_hand import Pen, id_of, training
 from tests.golden.write_bodies import SAMPLES

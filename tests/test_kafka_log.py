@@ -31,9 +31,9 @@ from deedbook.events.errors import (
     NotFound,
 )
 from deedbook.events.facts import METRICS, REGISTRY, TOPICS
-from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_settings import KafkaSettings, kafka_settings
-from deedbook.events.kafka_topics import create_topics
+from deedbook.events.kafka.log import KafkaLog
+from deedbook.events.kafka.settings import KafkaSettings, kafka_settings
+from deedbook.events.kafka.topics import create_topics
 from deedbook.events.log import NewRecord
 from tests.servers.kafka import own_kafka, quiet_admin
 
@@ -427,8 +427,8 @@ def test_a_forked_child_appends_and_reads_with_clients_of_its_own(log: KafkaLog)
 
 FORKING = """
 import os, sys
-from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_settings import kafka_settings
+from deedbook.events.kafka.log import KafkaLog
+from deedbook.events.kafka.settings import kafka_settings
 from deedbook.events.log import NewRecord
 log = KafkaLog(kafka_settings(sys.argv[1]))
 log.append("registry", [NewRecord(b"parent")])

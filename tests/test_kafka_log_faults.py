@@ -22,9 +22,9 @@ from confluent_kafka.admin import (
 
 from deedbook.events.errors import AccessDenied, LogDamaged, LogUnavailable
 from deedbook.events.facts import HOSTS, METRICS, REGISTRY
-from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_settings import KafkaSettings
-from deedbook.events.kafka_topics import create_topics
+from deedbook.events.kafka.log import KafkaLog
+from deedbook.events.kafka.settings import KafkaSettings
+from deedbook.events.kafka.topics import create_topics
 from deedbook.events.log import NewRecord
 from tests.servers.kafka import KafkaCluster, own_kafka
 from tests.servers.properties import Security

@@ -11,7 +11,7 @@ import pytest
 
 from deedbook.consumers.quarantining import FROM
 from deedbook.events.facts import METRICS, QUARANTINE, REGISTRY
-from deedbook.events.kafka_settings import kafka_settings
+from deedbook.events.kafka.settings import kafka_settings
 from deedbook.events.log import NewRecord
 from deedbook.projector.checkup import Severity, check_log
 from deedbook.projector.rebuild import fold_anew

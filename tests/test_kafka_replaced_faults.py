@@ -10,8 +10,8 @@ import pytest
 from deedbook.events.codec import Codec, schema_from_text, schema_id_of
 from deedbook.events.errors import UnknownSchema
 from deedbook.events.facts import HOSTS, METRICS, REGISTRY
-from deedbook.events.kafka_settings import kafka_settings
-from deedbook.events.kafka_topics import create_topics
+from deedbook.events.kafka.settings import kafka_settings
+from deedbook.events.kafka.topics import create_topics
 from deedbook.projector.loop import Projector
 from deedbook.projector.rebuild import fold_anew
 from tests.facts_by_hand import Pen, id_of

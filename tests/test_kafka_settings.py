@@ -10,9 +10,9 @@ import pytest
 
 from deedbook.events.errors import InvalidInput, LogUnavailable
 from deedbook.events.facts import METRICS
-from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_properties import read_properties
-from deedbook.events.kafka_settings import kafka_settings
+from deedbook.events.kafka.log import KafkaLog
+from deedbook.events.kafka.properties import read_properties
+from deedbook.events.kafka.settings import kafka_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -233,8 +233,8 @@ def test_without_its_library_the_log_names_what_to_install() -> None:
     program = (
         "import sys\n"
         "sys.modules['confluent_kafka'] = None\n"
-        "from deedbook.events.kafka_log import KafkaLog\n"
-        "from deedbook.events.kafka_settings import kafka_settings\n"
+        "from deedbook.events.kafka.log import KafkaLog\n"
+        "from deedbook.events.kafka.settings import kafka_settings\n"
         "from deedbook.events.errors import MissingExtra\n"
         "try:\n"
         "    KafkaLog(kafka_settings('kafka://127.0.0.1:1'))\n"

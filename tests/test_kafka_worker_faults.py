@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
-from deedbook.consumers.faust_app import group_of
+from deedbook.consumers.faust.app import group_of
 from deedbook.events.facts import VALIDATIONS, CheckSpec, Policy
-from deedbook.events.kafka_settings import kafka_settings
+from deedbook.events.kafka.settings import kafka_settings
 from deedbook.projector.rebuild import fold_anew
 from tests.facts_by_hand import Pen
 from tests.kafka_registry import done, doubled, eventually, program, registry_at, tell

@@ -19,9 +19,9 @@ import pytest
 from deedbook.events.clock import now_micros
 from deedbook.events.errors import InvalidInput
 from deedbook.events.facts import TOPICS
-from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_settings import kafka_settings
-from deedbook.events.kafka_topics import create_topics
+from deedbook.events.kafka.log import KafkaLog
+from deedbook.events.kafka.settings import kafka_settings
+from deedbook.events.kafka.topics import create_topics
 from deedbook.events.log import MAX_BODY_BYTES, MAX_HEAD_BYTES, Log, NewRecord, Record
 from deedbook.events.sqlite_log import SqliteLog
 
@@ -64,8 +64,8 @@ def kafka_place(url: str) -> Place:
     settings = kafka_settings(url)
     create_topics(settings, partitions=3)
     text = (
-        "from deedbook.events.kafka_log import KafkaLog\n"
-        "from deedbook.events.kafka_settings import kafka_settings\n"
+        "from deedbook.events.kafka.log import KafkaLog\n"
+        "from deedbook.events.kafka.settings import kafka_settings\n"
         f"log = KafkaLog(kafka_settings({url!r}))\n"
     )
     return Place(lambda: KafkaLog(settings), text)

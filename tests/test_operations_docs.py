@@ -22,9 +22,9 @@ from deedbook.events import errors
 from deedbook.events.codec import Codec
 from deedbook.events.facts import METRICS, TOPICS, MetricPoint, MetricsLogged
 from deedbook.events.ids import new_id
-from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_settings import KafkaSettings, kafka_settings
-from deedbook.events.kafka_topics import LARGEST_BATCH_BYTES, create_topics
+from deedbook.events.kafka.log import KafkaLog
+from deedbook.events.kafka.settings import KafkaSettings, kafka_settings
+from deedbook.events.kafka.topics import LARGEST_BATCH_BYTES, create_topics
 from tests.servers.kafka import quiet_admin
 from tests.test_cli_docs import COMMANDS, HELP, options_of
 

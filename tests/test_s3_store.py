@@ -26,9 +26,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from deedbook.artifacts.s3_address import S3Address, s3_address
-from deedbook.artifacts.s3_client import S3Limits
-from deedbook.artifacts.s3_store import S3ArtifactStore
+from deedbook.artifacts.s3.address import S3Address, s3_address
+from deedbook.artifacts.s3.client import S3Limits
+from deedbook.artifacts.s3.store import S3ArtifactStore
 from deedbook.artifacts.store import store_at
 from deedbook.events.errors import (
     AccessDenied,
@@ -301,9 +301,9 @@ def opening(bucket: Bucket) -> str:
     """Program text that binds the bucket's store to `store`."""
     return (
         "import os, sys, time\n"
-        "from deedbook.artifacts.s3_address import S3Address\n"
-        "from deedbook.artifacts.s3_client import S3Limits\n"
-        "from deedbook.artifacts.s3_store import S3ArtifactStore\n"
+        "from deedbook.artifacts.s3.address import S3Address\n"
+        "from deedbook.artifacts.s3.client import S3Limits\n"
+        "from deedbook.artifacts.s3.store import S3ArtifactStore\n"
         f"limits = S3Limits(multipart_over_bytes={PART_BYTES}, part_bytes={PART_BYTES})\n"
         f"store = S3ArtifactStore({bucket.address!r}, limits=limits)\n"
     )

@@ -28,9 +28,9 @@ from deedbook.events import facts
 from deedbook.events.clock import now_micros
 from deedbook.events.codec import Codec
 from deedbook.events.ids import new_id
-from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_settings import kafka_settings
-from deedbook.events.kafka_topics import create_topics
+from deedbook.events.kafka.log import KafkaLog
+from deedbook.events.kafka.settings import kafka_settings
+from deedbook.events.kafka.topics import create_topics
 from deedbook.events.log import NewRecord, Record
 from own import DEEDBOOK, records
 from own.folding import compared

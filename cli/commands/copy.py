@@ -130,7 +130,7 @@ def _target(place: Place, partitions: int) -> CopyTarget:
         from deedbook.events.sqlite_restoring import SqliteTarget
 
         return SqliteTarget(place.folder)
-    from deedbook.events.kafka_copying import KafkaTarget
+    from deedbook.events.kafka.copying import KafkaTarget
 
     return KafkaTarget(place.kafka, partitions=partitions)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from deedbook.consumers.sandbox import Sandbox
     from deedbook.consumers.validation import Validator
     from deedbook.events.facts import ValidationRequested, VerdictIssued
-    from deedbook.events.kafka_settings import KafkaSettings
+    from deedbook.events.kafka.settings import KafkaSettings
 
 _POLL_SECONDS = 1.0
 # The announcer asks again about what is overdue: it has to be given the occasion.
@@ -60,8 +60,8 @@ def _share_out(settings: Settings, kafka: KafkaSettings) -> None:
     from deedbook.events.names import normalise
 
     try:
-        from deedbook.consumers.faust_app import faust_settings
-        from deedbook.consumers.faust_worker import follow
+        from deedbook.consumers.faust.app import faust_settings
+        from deedbook.consumers.faust.worker import follow
     except ModuleNotFoundError as error:
         raise missing(error, "worker") from error
 

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from deedbook.artifacts.s3_client import needed
-from deedbook.artifacts.s3_errors import EXISTS, code_of, told
+from deedbook.artifacts.s3.client import needed
+from deedbook.artifacts.s3.errors import EXISTS, code_of, told
 from deedbook.events.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deedbook.artifacts.s3_client import S3Limits
+    from deedbook.artifacts.s3.client import S3Limits
     from deedbook.artifacts.store import Progress
 
 _CHUNK_BYTES = 1 << 20

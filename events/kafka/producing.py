@@ -12,15 +12,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from deedbook.events.errors import DeedbookError, LogReplaced, LogUnavailable
-from deedbook.events.kafka_client import Reports, explained, keep_for_ever, made, native, options
-from deedbook.events.kafka_topics import LARGEST_BATCH_BYTES
+from deedbook.events.kafka.client import Reports, explained, keep_for_ever, made, native, options
+from deedbook.events.kafka.topics import LARGEST_BATCH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from confluent_kafka import KafkaError, Message
 
-    from deedbook.events.kafka_settings import KafkaSettings
+    from deedbook.events.kafka.settings import KafkaSettings
     from deedbook.events.log import NewRecord
 
 _OWN: dict[str, object] = {

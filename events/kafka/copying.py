@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, cast
 from deedbook.events.copying import Restored
 from deedbook.events.errors import InvalidInput, LogDamaged, LogUnavailable
 from deedbook.events.facts import TOPICS
-from deedbook.events.kafka_client import Admin, explained, native, pause_before_retry
-from deedbook.events.kafka_log import KafkaLog
-from deedbook.events.kafka_producing import Producing
-from deedbook.events.kafka_topics import COPYING, create_topics, describe
+from deedbook.events.kafka.client import Admin, explained, native, pause_before_retry
+from deedbook.events.kafka.log import KafkaLog
+from deedbook.events.kafka.producing import Producing
+from deedbook.events.kafka.topics import COPYING, create_topics, describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from deedbook.events.kafka_settings import KafkaSettings
+    from deedbook.events.kafka.settings import KafkaSettings
     from deedbook.events.log import NewRecord
 
 _ASKING_SECONDS = 30.0

@@ -10,7 +10,7 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from deedbook.artifacts.s3_client import needed
+from deedbook.artifacts.s3.client import needed
 from deedbook.events.errors import (
     AccessDenied,
     ArtifactDamaged,
@@ -24,7 +24,7 @@ from deedbook.events.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deedbook.artifacts.s3_address import S3Address
+    from deedbook.artifacts.s3.address import S3Address
 
 # Whoever sees one of these may look whether the object is there, and try again.
 EXISTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "OperationAborted", "412", "409"})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from deedbook.events.copied_from import copied_from
 from deedbook.events.errors import LogDamaged
-from deedbook.events.kafka_client import Reports, explained, keep_for_ever, made, native, options
+from deedbook.events.kafka.client import Reports, explained, keep_for_ever, made, native, options
 from deedbook.events.log import Record
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import KafkaError, Message
 
-    from deedbook.events.kafka_settings import KafkaSettings
+    from deedbook.events.kafka.settings import KafkaSettings
 
 _OWN: dict[str, object] = {
     "enable.auto.commit": False,

@@ -11,7 +11,7 @@ from deedbook.events.errors import MissingExtra
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from deedbook.artifacts.s3_address import S3Address
+    from deedbook.artifacts.s3.address import S3Address
 
 _MIB = 1 << 20
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from deedbook.events.errors import InvalidInput, LogUnavailable, NotFound
 from deedbook.events.facts import QUARANTINE, REGISTRY, TOPICS
-from deedbook.events.kafka_client import (
+from deedbook.events.kafka.client import (
     LOGGER,
     Admin,
     Reports,
@@ -27,7 +27,7 @@ from deedbook.events.log import MAX_BODY_BYTES, MAX_HEAD_BYTES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from deedbook.events.kafka_settings import KafkaSettings
+    from deedbook.events.kafka.settings import KafkaSettings
 
 # The largest batch a producer of ours sends holds one largest record, and what Kafka puts around it.
 LARGEST_BATCH_BYTES = MAX_BODY_BYTES + MAX_HEAD_BYTES + (1 << 14)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from deedbook.events.errors import InvalidInput
 from deedbook.events.facts import TOPICS
-from deedbook.events.kafka_properties import HIDDEN, is_secret, read_properties, redacted
+from deedbook.events.kafka.properties import HIDDEN, is_secret, read_properties, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

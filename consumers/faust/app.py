@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from deedbook.consumers.faust_settings import credentials, timing
+from deedbook.consumers.faust.settings import credentials, timing
 from deedbook.events.errors import MissingExtra
 from deedbook.events.facts import VALIDATIONS
 from deedbook.events.log import Record
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from faust.types import TopicT
     from faust.types.tuples import Message
 
-    from deedbook.events.kafka_settings import KafkaSettings
+    from deedbook.events.kafka.settings import KafkaSettings
 
 GROUP = "deedbook-validation"
 # Orders may have a megabyte each, and wait in memory for the one in hand: a few are enough.

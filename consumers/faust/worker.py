@@ -29,9 +29,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from deedbook.consumers.faust_answers import AnswersOnLog, Interrupted
-from deedbook.consumers.faust_app import faust_settings, group_of, new_app, record_of
-from deedbook.consumers.faust_logging import AWAY, Translated, in_our_words
+from deedbook.consumers.faust.answers import AnswersOnLog, Interrupted
+from deedbook.consumers.faust.app import faust_settings, group_of, new_app, record_of
+from deedbook.consumers.faust.logging import AWAY, Translated, in_our_words
 from deedbook.consumers.sandbox.outcome import printable
 from deedbook.consumers.worker import Judge
 from deedbook.events.errors import AccessDenied, LogUnavailable
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from deedbook.consumers.validation import Validator
     from deedbook.events.codec import Codec
-    from deedbook.events.kafka_settings import KafkaSettings
+    from deedbook.events.kafka.settings import KafkaSettings
     from deedbook.events.log import Log, NewRecord, Record
 
 _T = TypeVar("_T")

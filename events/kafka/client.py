@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError
     from confluent_kafka.admin import AdminClient
 
-    from deedbook.events.kafka_settings import KafkaSettings
+    from deedbook.events.kafka.settings import KafkaSettings
 
 LOGGER = logging.getLogger("deedbook.kafka")
 # Without a handler of its own, Python prints a library's warnings to stderr when a program has set up none.

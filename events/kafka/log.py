@@ -21,17 +21,17 @@ from deedbook.events.errors import (
     LogUnavailable,
 )
 from deedbook.events.facts import TOPICS
-from deedbook.events.kafka_client import Admin, explained, keep_for_ever, native
-from deedbook.events.kafka_fetching import OutOfRange
-from deedbook.events.kafka_producing import Producing
-from deedbook.events.kafka_reading import Reading
-from deedbook.events.kafka_topics import check, describe
+from deedbook.events.kafka.client import Admin, explained, keep_for_ever, native
+from deedbook.events.kafka.fetching import OutOfRange
+from deedbook.events.kafka.producing import Producing
+from deedbook.events.kafka.reading import Reading
+from deedbook.events.kafka.topics import check, describe
 from deedbook.events.log import MAX_BODY_BYTES, MAX_HEAD_BYTES, NewRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from deedbook.events.kafka_settings import KafkaSettings
+    from deedbook.events.kafka.settings import KafkaSettings
     from deedbook.events.log import Record
 
 _ASKING_SECONDS = 30.0

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deedbook.artifacts.local_cache import make_room, used
-from deedbook.artifacts.s3_client import S3Limits, needed, new_client
-from deedbook.artifacts.s3_errors import answered, code_of, missing_bucket, plain_errors, says_nothing, told
-from deedbook.artifacts.s3_upload import Measured, Upload, UploadLost, measure, opened
+from deedbook.artifacts.s3.client import S3Limits, needed, new_client
+from deedbook.artifacts.s3.errors import answered, code_of, missing_bucket, plain_errors, says_nothing, told
+from deedbook.artifacts.s3.upload import Measured, Upload, UploadLost, measure, opened
 from deedbook.artifacts.store import (
     LOCAL_SCHEME,
     LocalArtifactStore,
@@ -31,7 +31,7 @@ from deedbook.events.errors import AccessDenied, ArtifactDamaged, InvalidInput, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deedbook.artifacts.s3_address import S3Address
+    from deedbook.artifacts.s3.address import S3Address
     from deedbook.artifacts.store import Progress
 
 _CHUNK_BYTES = 256 << 10

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deedbook.events.errors import LogUnavailable
-from deedbook.events.kafka_fetching import FOLLOWING, JUMPING, Fetcher, OutOfRange
+from deedbook.events.kafka.fetching import FOLLOWING, JUMPING, Fetcher, OutOfRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from deedbook.events.kafka_settings import KafkaSettings
+    from deedbook.events.kafka.settings import KafkaSettings
     from deedbook.events.log import Record
 
 # However slow the cluster: records that are there are returned, or this has passed and an error says so.

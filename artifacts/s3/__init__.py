@@ -1,0 +1,1 @@
+"""Artifacts in S3: one adapter of the contract in `deedbook.artifacts.store`."""

@@ -1,0 +1,1 @@
+"""Validation on Kafka: Faust hands the orders to `deedbook.consumers.worker`."""
