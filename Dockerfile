@@ -14,7 +14,9 @@ COPY events events
 COPY artifacts artifacts
 COPY projector projector
 COPY consumers consumers
+COPY api api
 COPY client client
+COPY service service
 COPY cli cli
 RUN python -m hatchling build -t wheel -d /wheel \
     && /opt/deedbook/bin/pip install --no-deps --no-index /wheel/*.whl

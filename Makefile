@@ -47,7 +47,7 @@ pins: ## pin again what pyproject.toml asks for, with hashes (ARGS=--upgrade for
 	@build/pins/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/pins.txt
 	@$(COMPILE) $(ARGS) requirements/pins.in --output-file requirements/pins.txt
 	@$(COMPILE) $(ARGS) pyproject.toml --extra dev --output-file requirements/dev.txt
-	@$(COMPILE) pyproject.toml --extra server --extra worker --extra s3 --extra sklearn \
+	@$(COMPILE) pyproject.toml --extra service --extra worker --extra s3 --extra sklearn \
 		--constraint requirements/dev.txt --output-file requirements/image.txt
 	@$(COMPILE) requirements/build.in --constraint requirements/dev.txt --output-file requirements/build.txt
 	@echo "Pinned: pins.txt, dev.txt, and image.txt and build.txt, which follow it, in requirements."

@@ -23,8 +23,10 @@ BELOW: dict[str, set[str]] = {
     "artifacts": {"events"},
     "projector": {"events", "artifacts"},
     "consumers": {"events", "artifacts", "projector"},
-    "client": {"events", "artifacts", "projector"},
-    "cli": {"events", "artifacts", "projector", "consumers", "client"},
+    "api": {"events", "artifacts", "projector"},
+    "client": {"events", "artifacts", "projector", "api"},
+    "service": {"events", "artifacts", "projector", "consumers", "api"},
+    "cli": {"events", "artifacts", "projector", "consumers", "api", "client", "service"},
 }
 # The pure modules, and what they may lean on besides the standard library. The fold may be told in several
 # modules of its floor: those are held to the same.

@@ -1,0 +1,1 @@
+"""What other people's programs call, and the pages people look at."""
