@@ -24,6 +24,7 @@ s3: setup ## start a real S3 server to play with, kept in .deedbook-s3
 	@.venv/bin/python -P tests/servers/play.py s3 $(ARGS)
 
 test: setup ## run the tests
+	@sh requirements/chromium.sh
 	@.venv/bin/pytest -q -n 3 --dist loadfile $(ARGS)
 
 lint: setup ## check style, formatting and types

@@ -6,6 +6,7 @@ import os
 import pytest
 from hypothesis import settings
 
+from tests.servers.demo_data import demo_told
 from tests.servers.shared import (
     kafka,
     kafka_url,
@@ -17,8 +18,9 @@ from tests.servers.shared import (
     s3_place,
 )
 
-# Real servers, for the tests that ask for them.
+# Real servers and real data, for the tests that ask for them.
 __all__ = [
+    "demo_told",
     "kafka",
     "kafka_url",
     "pytest_configure",

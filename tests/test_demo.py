@@ -32,6 +32,7 @@ from deedbook.cli.demo.story import next_commands, registry_url
 from deedbook.client.registry import connect
 from deedbook.client.urls import folder_of
 from deedbook.events.errors import DeedbookError, InvalidInput
+from tests.servers.demo_data import DemoTold
 from tests.servers.shared import Bucket, delete_topics
 
 if TYPE_CHECKING:
@@ -313,12 +314,10 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+def told(demo_told: DemoTold, tmp_path_factory: pytest.TempPathFactory) -> Told:
     """The story, told once without a terminal, in its short form."""
-    folder = tmp_path_factory.mktemp("told")
-    done = run("demo", "--fast", folder=folder)
-    assert ("", 0) == (done.stderr, done.returncode)
-    return Told(folder, done.stdout)
+    copy = demo_told.copied_to(tmp_path_factory.mktemp("told") / "copy")
+    return Told(copy.folder, copy.printed)
 
 
 def test_every_honest_retrain_passes_and_the_wrong_month_does_not(told: Told) -> None:

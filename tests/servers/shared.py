@@ -67,7 +67,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _folder_of(config: pytest.Config) -> Path:
+def folder_of_run(config: pytest.Config) -> Path:
     """Where the servers of this run are noted."""
     if hasattr(config, "workerinput"):
         return Path(config.workerinput[FOLDER])
@@ -76,7 +76,7 @@ def _folder_of(config: pytest.Config) -> Path:
 
 def _shared(config: pytest.Config, kind: str, start: Callable[[Leash, Path], str]) -> str:
     """The address of the run's server of a kind; started by whoever asks first, and if that fails, failed for all."""
-    folder = _folder_of(config)
+    folder = folder_of_run(config)
     address = folder / f"{kind}.address"
     failure = folder / f"{kind}.failure"
     with FileLock(folder / f"{kind}.lock", timeout=600):
