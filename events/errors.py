@@ -17,6 +17,14 @@ class AccessDenied(DeedbookError):
     """The credentials are missing, wrong or expired, or don't allow this; trying again changes nothing."""
 
 
+class NotAuthenticated(DeedbookError):
+    """Who is asking is not known: no token, or one that is wrong, expired or revoked."""
+
+
+class PermissionRefused(DeedbookError):
+    """Who is asking is known, and may not do this."""
+
+
 class RequestRejected(DeedbookError):
     """The request is on the log, and the fold rejected it; the message is the fold's reason."""
 
