@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deedbook.events.errors import InvalidInput
-from deedbook.projector.queries.asking import ask, micros
-from deedbook.projector.queries.filters import Comparison, MetricFilter, MetricName
+from deedbook.projector.queries.asking import ask
+from deedbook.projector.queries.conditions import Question, TrainingQuery
+from deedbook.projector.queries.filters import MetricFilter, MetricName
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,16 +18,6 @@ if TYPE_CHECKING:
 
 MAX_LIMIT = 100_000
 
-_VALUES = "select training_key, value from base.metric where name_key = ? and slice_key = ?"
-# NaN is no number here, though it is the largest to DuckDB. Values are arguments, never part of the text.
-_CONDITIONS = {
-    Comparison.LESS: "and value < ?",
-    Comparison.AT_MOST: "and value <= ?",
-    Comparison.MORE: "and value > ? and value <= 'infinity'",
-    Comparison.AT_LEAST: "and value >= ? and value <= 'infinity'",
-    Comparison.EQUAL: "and value = ?",
-    Comparison.OTHER: "and value != ?",
-}
 # Up to this many, rows are found through the index; above, by a scan.
 _FEW = 500
 
@@ -58,32 +49,6 @@ class TrainingSummary:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Question:
-    """The parts of a search in SQL: joins and conditions, each with the arguments in its text.
-
-    ``values``: for each metric joined, the expression of its value.
-    """
-
-    joins: list[str] = field(default_factory=list)
-    join_arguments: list[object] = field(default_factory=list)
-    conditions: list[str] = field(default_factory=list)
-    condition_arguments: list[object] = field(default_factory=list)
-    values: dict[MetricName, str] = field(default_factory=dict)
-
-    def join(self, kind: str, source: str, *arguments: object) -> str:
-        """Join a source of rows by ``training_key``, and return the alias it has."""
-        alias = f"j{len(self.joins)}"
-        self.joins.append(f"{kind} ({source}) {alias} on {alias}.training_key = t.key")
-        self.join_arguments += arguments
-        return alias
-
-    def where(self, text: str, *arguments: object) -> None:
-        """Add a condition that all trainings must meet."""
-        self.conditions.append(text)
-        self.condition_arguments += arguments
-
-
 def search(
     connection: duckdb.DuckDBPyConnection,
     *,
@@ -94,40 +59,58 @@ def search(
     created_before: datetime | None = None,
     deployable: bool | None = None,
     outcome: str | None = None,
+    git_sha: str | None = None,
+    tags: Mapping[str, str] | None = None,
     order_by: MetricName | None = None,
     descending: bool | None = None,
     show: Sequence[MetricName] = (),
     limit: int = 50,
     offset: int = 0,
 ) -> tuple[TrainingSummary, ...]:
-    """Return the trainings that meet all conditions.
+    """Return the trainings that meet all conditions, each as `TrainingQuery` describes it.
 
-    ``parameters``: a text is compared as a text, a number as a number. ``created_after`` is included,
-    ``created_before`` is not. ``order_by``: a metric, lowest first, NaN and trainings without it last;
-    None: by time of creation, newest first; ``descending`` decides for either. ``show``: further metrics
-    to return. Raises InvalidInput.
+    Raises InvalidInput.
     """
     if not 1 <= limit <= MAX_LIMIT or offset < 0:
         raise InvalidInput(f"a search returns 1 to {MAX_LIMIT:,} trainings, from an offset of 0 or more")
-    ordering = [] if order_by is None else [order_by]
-    named = [*(MetricName(m.name, m.slice) for m in metrics), *ordering, *show]
-    terms = _term_keys(connection, named)
-    if any(m.name not in terms or m.slice not in terms for m in metrics):
+    query = TrainingQuery(
+        model=model,
+        parameters=parameters or {},
+        metrics=metrics,
+        created_after=created_after,
+        created_before=created_before,
+        deployable=deployable,
+        outcome=outcome,
+        git_sha=git_sha,
+        tags=tags or {},
+        order_by=order_by,
+        descending=descending,
+        show=show,
+    )
+    question = Question(term_keys(connection, query.named))
+    if not all(question.knows(MetricName(m.name, m.slice)) for m in query.metrics):
         return ()
-    question = _Question()
-    _ask_of_trainings(question, model, (created_after, created_before), deployable, outcome)
-    _ask_of_parameters(question, parameters or {})
-    _ask_of_metrics(question, metrics, terms)
-    order = _order(question, order_by, descending, terms)
+    question.ask(query)
+    order = _order(question, query)
     found = connection.execute(
         f"select {', '.join(['t.key', 't.training_id', *question.values.values()])} "
         f"from base.training t {' '.join(question.joins)} "
         f"where {' and '.join(question.conditions) or 'true'} order by {order} limit ? offset ?",
         [*question.join_arguments, *question.condition_arguments, limit, offset],
     ).fetchall()
+    return found_summaries(connection, question, query, found)
+
+
+def found_summaries(
+    connection: duckdb.DuckDBPyConnection,
+    question: Question,
+    query: TrainingQuery,
+    found: Sequence[tuple[Any, ...]],
+) -> tuple[TrainingSummary, ...]:
+    """Return the trainings of rows of key, id, and the values of the question's metrics."""
     ids = {key: training_id for key, training_id, *_ in found}
-    others = [metric for metric in show if metric not in question.values]
-    values = _values(connection, list(ids), others, terms)
+    others = [metric for metric in query.show if metric not in question.values]
+    values = _values(connection, list(ids), others, question.terms)
     for key, _, *joined in found:
         known = zip(question.values, joined, strict=True)
         values.setdefault(key, {}).update(
@@ -145,7 +128,7 @@ def summaries(
         [list(positions)],
     ).fetchall()
     ids = dict(found)
-    values = _values(connection, positions, metrics, _term_keys(connection, metrics))
+    values = _values(connection, positions, metrics, term_keys(connection, metrics))
     return _summaries(connection, values, {key: ids[key] for key in positions if key in ids})
 
 
@@ -217,67 +200,17 @@ def _values(
     return values
 
 
-def _ask_of_trainings(
-    question: _Question,
-    model: str | None,
-    created: tuple[datetime | None, datetime | None],
-    deployable: bool | None,  # noqa: FBT001 - three answers, and private
-    outcome: str | None,
-) -> None:
-    created_after, created_before = created
-    if model is not None:
-        question.where("t.model = ?", model)
-    if created_after is not None:
-        question.where("t.created_at >= ?", micros(created_after))
-    if created_before is not None:
-        question.where("t.created_at < ?", micros(created_before))
-    if deployable is not None or outcome is not None:
-        standing = question.join(
-            "join", "select training_key, deployable, outcome from base.standing where to_position is null"
-        )
-        if deployable is not None:
-            question.where(f"{standing}.deployable = ?", deployable)
-        if outcome is not None:
-            question.where(f"{standing}.outcome = ?", outcome)
-
-
-def _ask_of_parameters(question: _Question, parameters: Mapping[str, str | float]) -> None:
-    for name, value in parameters.items():
-        column = "text" if isinstance(value, str) else "number"
-        source = f"select training_key from base.parameter where name = ? and {column} = ?"
-        question.join("join", source, name, value)
-
-
-def _ask_of_metrics(question: _Question, metrics: Iterable[MetricFilter], terms: Mapping[str, int]) -> None:
-    for wanted in metrics:
-        alias = question.join(
-            "join",
-            f"{_VALUES} {_CONDITIONS[wanted.comparison]}",
-            terms[wanted.name],
-            terms[wanted.slice],
-            wanted.value,
-        )
-        question.values.setdefault(MetricName(wanted.name, wanted.slice), f"{alias}.value")
-
-
-def _order(
-    question: _Question,
-    metric: MetricName | None,
-    descending: bool | None,  # noqa: FBT001 - three answers, and private
-    terms: Mapping[str, int],
-) -> str:
+def _order(question: Question, query: TrainingQuery) -> str:
     """Return the order of the answer, and join what it needs."""
-    if metric is None or metric.name not in terms or metric.slice not in terms:
-        direction = "asc" if metric is None and descending is False else "desc"
+    metric = query.order_by
+    if metric is None or not question.knows(metric):
+        direction = "asc" if metric is None and query.descending is False else "desc"
         return f"t.created_at {direction}, t.key {direction}"
-    if metric not in question.values:
-        alias = question.join("left join", _VALUES, terms[metric.name], terms[metric.slice])
-        question.values[metric] = f"{alias}.value"
-    value = question.values[metric]
-    return f"{value} is null, isnan({value}), {value} {'desc' if descending else 'asc'}, t.key desc"
+    value = question.value_of(metric)
+    return f"{value} is null, isnan({value}), {value} {'desc' if query.descending else 'asc'}, t.key desc"
 
 
-def _term_keys(connection: duckdb.DuckDBPyConnection, metrics: Iterable[MetricName]) -> dict[str, int]:
+def term_keys(connection: duckdb.DuckDBPyConnection, metrics: Iterable[MetricName]) -> dict[str, int]:
     """Return the keys of the names and slices of metrics, as far as any training has them."""
     texts = {text for metric in metrics for text in (metric.name, metric.slice)}
     if not texts:
