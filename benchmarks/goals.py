@@ -8,6 +8,19 @@ from typing import Final
 
 from measure import Measure
 
+PAGES: Final = (
+    "models",
+    "a model",
+    "search",
+    "compare",
+    "a training",
+    "failures",
+    "deployments",
+    "fleet",
+    "log",
+    "health",
+)
+
 LABELS: Final[Mapping[str, str]] = {
     "fold": "log to committed rows: trainings of 100 metrics",
     "fold_steps": "log to committed rows: step metrics in chunks of 1,000",
@@ -38,6 +51,15 @@ LABELS: Final[Mapping[str, str]] = {
     "kafka_told_p99": "  99 of 100 under",
     "kafka_judged": "on Kafka, training logged until its verdict is on the log",
     "kafka_judged_p99": "  99 of 100 under",
+    "serve_ready": "a server's start until it is ready",
+    "serve_idle_rss": "  memory of it and its children, idle",
+    "chart_served": "MSE over time by city, from the server",
+    "search_served": "search: one city, mse below x, first 50, from the server",
+    "binding": "what a release is bound to, 500 requests/s while trainings are logged",
+    "binding_p99": "  99 of 100 under",
+    "logged_by_service": "  a training logged meanwhile, until it is decided",
+    "subscribers_cpu": "share of a core that 200 idle subscribers take",
+    **{f"page {page}": f"page: {page}" for page in PAGES},
 }
 
 
@@ -94,6 +116,11 @@ GOALS: Final = (
     at_least("kafka_fold", 10_000, _FOLDED, rows_per_second=1e6, share=0.5, subject="raw DuckDB"),
     at_least("kafka_fold_steps", 0, _FOLDED, rows_per_second=1e6, share=0.5, subject="raw DuckDB"),
     at_most("kafka_fold_peak_rss", 1_000_000, 1 << 30, "1 GiB"),
+    at_most("serve_ready", 30_000, 2.0, "2 s"),
+    at_most("serve_idle_rss", 30_000, 300 << 20, "300 MiB"),
+    at_most("binding_p99", 30_000, 0.010, "10 ms"),
+    at_most("subscribers_cpu", 30_000, 0.010, "10 ms a second"),
+    *(at_most(f"page {page}", 30_000, 0.200, "200 ms") for page in PAGES),
     at_most("kafka_told", 0, 0.010, "10 ms"),
     at_most("kafka_told_p99", 0, 0.050, "50 ms"),
     at_most("kafka_judged", 0, 0.100, "100 ms"),

@@ -19,6 +19,7 @@ import own.latency
 import own.on_kafka
 import own.queries
 import own.rebuilding
+import own.serving
 import own.starts
 import own.trainings
 import own.validating
@@ -59,8 +60,10 @@ BENCHMARKS: Final = (
     Benchmark("kafka-fold", own.on_kafka.folding),
     Benchmark("kafka-memory", own.on_kafka.memory),
     Benchmark("kafka-latency", own.on_kafka.latency),
+    Benchmark("serving", own.serving.serving),
     Benchmark("trackio", peers.suites.trackio),
     Benchmark("mlflow", peers.suites.mlflow),
+    Benchmark("mlflow-server", peers.suites.mlflow_server),
     Benchmark("mlflow-30000", peers.suites.mlflow_30000, usual=False),
 )
 

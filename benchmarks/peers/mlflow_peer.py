@@ -273,6 +273,8 @@ def fresh_import(task: Task) -> Iterator[Measure]:
 
 
 if __name__ == "__main__":
+    from peers import mlflow_server
+
     phases.run(
         {
             "import": fresh_import,
@@ -281,5 +283,6 @@ if __name__ == "__main__":
             "chart": chart,
             "search": search,
             "log-full": log_full,
+            "server": mlflow_server.server,
         }
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from measure import Measure
+from own.serving import served_like_the_peer
 
 from peers.environment import run_phase
 
@@ -26,6 +27,13 @@ def mlflow(folder: Path, *, quick: bool) -> Iterator[Measure]:
     """Everything of MLflow, over 3,000 trainings (quick: 300) logged through its client."""
     phases = ("import", "log", "fill", "chart", "search", "log-full")
     return _suite("mlflow", folder, 300 if quick else 3_000, 5, phases)
+
+
+def mlflow_server(folder: Path, *, quick: bool) -> Iterator[Measure]:
+    """MLflow's server over 3,000 trainings (quick: 300), and ours over as many."""
+    n = 300 if quick else 3_000
+    yield from served_like_the_peer(folder, n)
+    yield from _suite("mlflow", folder, n, 5, ("fill", "server"))
 
 
 def mlflow_30000(folder: Path, *, quick: bool) -> Iterator[Measure]:

@@ -1,0 +1,174 @@
+"""The service: how soon it is ready and what it takes, its pages, its bindings under load, its idle subscribers."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+from urllib.parse import urlencode
+
+import httpx
+import measure
+import workload
+from measure import Measure
+
+import deedbook
+from deedbook.events.codec import Codec
+from deedbook.projector.projection import Projection
+from own import DEEDBOOK, ITSELF
+from own.queries import chart_by_client, search_by_client
+from own.registries import filled_log
+from own.served import Served, served
+
+TRAININGS: Final = 30_000
+REPEATS: Final = 9
+STARTS: Final = 5
+SETTLE_SECONDS: Final = 10.0
+SERVICE: Final = "pricing-api"
+RELEASE: Final = "4f1d2ab"
+RATE: Final = 500
+LOGGED_PER_SECOND: Final = 20
+LOADED_SECONDS: Final = 30.0
+SUBSCRIBERS: Final = 200
+IDLE_SECONDS: Final = 30.0
+LOAD: Final = Path(__file__).with_name("load.py")
+
+
+def serving(folder: Path, *, quick: bool) -> Iterator[Measure]:
+    """Everything about one server over 30,000 trainings (quick: 3,000)."""
+    n = TRAININGS // 10 if quick else TRAININGS
+    registry = folder / "registry"
+    ids = _registry(registry, n)
+    yield from _starts(registry, n, 2 if quick else STARTS)
+    with served(registry) as server:
+        yield from _pages(server, n, ids)
+        yield from _bindings(server, n, seconds=5.0 if quick else LOADED_SECONDS)
+        yield from _subscribers(server, n, seconds=5.0 if quick else IDLE_SECONDS)
+
+
+def served_like_the_peer(folder: Path, n: int) -> Iterator[Measure]:
+    """A server over `n` trainings: its start, its memory, and the chart and the search as programs ask for them."""
+    registry = folder / "registry"
+    _registry(registry, n)
+    yield from _starts(registry, n, STARTS)
+    with served(registry) as server, deedbook.connect(f"grpc://{server.grpc}") as client:
+        searched = partial(search_by_client, client)
+        workload.check_search(searched(), n)
+        samples = measure.timed(searched, REPEATS)
+        yield measure.of_samples(DEEDBOOK, "search_served", n, samples, route="Registry.search over gRPC")
+        charted = partial(chart_by_client, client)
+        workload.check_chart(charted(), n)
+        samples = measure.timed(charted, REPEATS)
+        yield measure.of_samples(
+            DEEDBOOK, "chart_served", n, samples, route="Registry.metric_series over gRPC"
+        )
+
+
+def _registry(folder: Path, n: int) -> tuple[str, str]:
+    """Make a registry of `n` trainings with a deployment of one of them; return the ids of two."""
+    with filled_log(folder, n) as log, Projection(folder, log, Codec()).caught_up():
+        pass
+    with deedbook.connect(f"sqlite:///{folder}") as registry:
+        first, second, *_ = (found.training_id for found in registry.search(workload.MODEL, limit=2))
+        registry.override(first, reason="a benchmark needs something to be deployed")
+        registry.request_deployment(SERVICE, RELEASE, {workload.MODEL: first})
+    return first, second
+
+
+def _starts(folder: Path, n: int, repeats: int) -> Iterator[Measure]:
+    """How soon a server that starts on the registry is ready, and what it takes when nothing happens."""
+    ready, resident = [], []
+    for _ in range(repeats):
+        with served(folder) as server:
+            ready.append(server.ready_seconds)
+            if not resident:
+                time.sleep(SETTLE_SECONDS)
+                resident.append(server.rss_bytes())
+    yield measure.of_samples(DEEDBOOK, "serve_ready", n, ready, route="deedbook serve until /readyz")
+    yield measure.of_bytes(DEEDBOOK, "serve_idle_rss", n, resident[0])
+
+
+def _pages(server: Served, n: int, ids: tuple[str, str]) -> Iterator[Measure]:
+    """Each page as a browser asks for it, and the chart's data."""
+    model = workload.MODEL
+    asked = {
+        "models": "/",
+        "a model": f"/model?{urlencode({'name': model, 'metric': 'mse', 'by': 'city'})}",
+        "search": "/trainings?"
+        + urlencode({"model": model, "where": f"mse < {workload.search_below()!r}", "order_by": "mse"}),
+        "compare": f"/compare?{urlencode([('training', one) for one in ids])}",
+        "a training": f"/trainings/{ids[0]}",
+        "failures": "/failures",
+        "deployments": "/deployments",
+        "fleet": "/fleet",
+        "log": "/log",
+        "health": "/health",
+    }
+    with httpx.Client(base_url=server.web, timeout=60.0) as browser:
+        for page, path in asked.items():
+            samples = measure.timed(partial(_got, browser, path), REPEATS)
+            yield measure.of_samples(DEEDBOOK, f"page {page}", n, samples, route=path.partition("?")[0])
+        series = f"/model/series.json?{urlencode({'name': model, 'metric': 'mse', 'by': 'city'})}"
+        samples = measure.timed(partial(_got, browser, series), REPEATS)
+        yield measure.of_samples(DEEDBOOK, "chart_served", n, samples, route="/model/series.json")
+
+
+def _got(browser: httpx.Client, path: str) -> httpx.Response:
+    return browser.get(path).raise_for_status()
+
+
+def _bindings(server: Served, n: int, *, seconds: float) -> Iterator[Measure]:
+    """What a release is bound to, asked for 500 times a second while trainings are being logged."""
+    logging = _load("log", server.grpc, str(LOGGED_PER_SECOND), str(seconds + 4.0))
+    time.sleep(2.0)
+    asking = _load("get-deployment", server.grpc, str(RATE), str(seconds), SERVICE, RELEASE)
+    samples = _answer(asking)
+    logged = _answer(logging)
+    note = f"{RATE} requests/s for {seconds:.0f} s, beside {len(logged) / (seconds + 4.0):.0f} trainings/s"
+    yield measure.of_samples(DEEDBOOK, "binding", n, samples, route="GetDeployment", note=note)
+    yield _p99("binding_p99", n, samples, "GetDeployment")
+    yield measure.of_samples(DEEDBOOK, "logged_by_service", n, logged, route="LogTraining, decided")
+
+
+def _subscribers(server: Served, n: int, *, seconds: float) -> Iterator[Measure]:
+    """The share of a core that 200 subscribers take to whom nothing happens, beside none at all."""
+    time.sleep(3.0)
+    alone = _cpu_share(server, seconds)
+    waiting = _load("subscribe", server.grpc, str(SUBSCRIBERS), str(seconds + 8.0))
+    time.sleep(5.0)
+    beside = _cpu_share(server, seconds)
+    _answer(waiting)
+    note = f"processor seconds per second, of which {alone:.4f} without subscribers"
+    yield measure.of_samples(DEEDBOOK, "subscribers_cpu", n, [beside], route="Subscribe", note=note)
+    yield measure.of_samples(ITSELF, "subscribers_cpu", n, [alone], route="no subscribers")
+
+
+def _cpu_share(server: Served, seconds: float) -> float:
+    before, began = server.cpu_seconds(), perf_counter()
+    time.sleep(seconds)
+    return (server.cpu_seconds() - before) / (perf_counter() - began)
+
+
+def _load(*arguments: str) -> subprocess.Popen[str]:
+    """Start a client process; it says as JSON how long each of its calls took."""
+    return subprocess.Popen([sys.executable, "-P", str(LOAD), *arguments], stdout=subprocess.PIPE, text=True)
+
+
+def _answer(process: subprocess.Popen[str]) -> list[float]:
+    said, _ = process.communicate(timeout=600)
+    if process.returncode != 0:
+        raise RuntimeError(f"{process.args} ended with status {process.returncode}")
+    samples: list[float] = json.loads(said)
+    return samples
+
+
+def _p99(what: str, n: int, samples: Sequence[float], route: str) -> Measure:
+    worst = statistics.quantiles(samples, n=100)[98]
+    return measure.of_samples(DEEDBOOK, what, n, [worst], route=route, note=f"of {len(samples)}")
