@@ -37,10 +37,28 @@ _KINDS: Final[tuple[tuple[type[Exception], HTTPStatus, str, str], ...]] = (
         "The request is on the log with this reason. Nothing was changed by it.",
     ),
     (
+        errors.NotAuthenticated,
+        HTTPStatus.UNAUTHORIZED,
+        "Who is asking?",
+        "Sign in with a token.",
+    ),
+    (
+        errors.PermissionRefused,
+        HTTPStatus.FORBIDDEN,
+        "Not allowed",
+        "Sign in with a token that has the role the sentence names, or ask whoever gives them out.",
+    ),
+    (
         errors.AccessDenied,
         HTTPStatus.FORBIDDEN,
         "Not allowed",
-        "Ask whoever runs this registry.",
+        "The service itself was refused: tell whoever runs this registry.",
+    ),
+    (
+        errors.StorageFull,
+        HTTPStatus.INSUFFICIENT_STORAGE,
+        "No room left",
+        "Tell whoever runs this registry: its disk is full.",
     ),
     (
         errors.DeedbookError,
@@ -101,11 +119,11 @@ def _http(request: Request, error: Exception) -> Response:
     """Return the page for an error of the protocol: no such address, no such method."""
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
     plain = HTTPStatus(error.status_code)
-    sentence = (
-        error.detail
-        if error.detail != plain.phrase
-        else f"{request.url.path}: {plain.description or plain.phrase}"
-    )
+    sentence = error.detail
+    if error.detail == plain.phrase:
+        sentence = plain.description or plain.phrase
+    if error.status_code == 404:
+        sentence = f"There is nothing at {request.url.path}"
     return error_page(request, error.status_code, _capital(sentence), headers=error.headers)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-NOTHING: Final = "–"
+NOTHING: Final = "\N{EN DASH}"
 _STEPS: Final = (
     (60, "second", 1),
     (3_600, "minute", 60),
