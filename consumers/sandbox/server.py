@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from deedbook.artifacts.formats import load_model, save_model
 from deedbook.artifacts.predictions import predict_rows
-from deedbook.consumers.sandbox import child, frames, kernel, surroundings
+from deedbook.consumers.sandbox import child, frames, surroundings
 from deedbook.consumers.sandbox.confinement import load_seccomp, prepare
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ _WARM = (
 # One thread each: a child may start few, and a job's result must not depend on how many there are.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 _KILL_SECONDS = 10.0
-_SURROUNDINGS = ("own network", "own processes", "own root")
 
 
 def main(control: socket.socket) -> NoReturn:
@@ -51,46 +50,15 @@ def main(control: socket.socket) -> NoReturn:
     if sys.platform.startswith("linux"):
         # Of the old process namespace: to look up this process's own size when there is no /proc any more.
         proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
-        own_processes, missing = _enter_surroundings()
     else:
-        proc, own_processes, missing = -1, False, dict.fromkeys(_SURROUNDINGS, "only on Linux")
+        proc = -1
+    own_processes, missing = surroundings.enter()
     _warm_up()
     confinement = prepare(_address_space_bytes(proc), seccomp).tried()
     if proc >= 0:
         os.close(proc)
     frames.send_message(control, {"missing": {**missing, **confinement.missing}})
     _serve(control, confinement, own_processes)
-
-
-def _enter_surroundings() -> tuple[bool, dict[str, str]]:
-    """Say whether this is now the first process of a process namespace, and which layers are missing."""
-    missing: dict[str, str] = {}
-    refused = surroundings.enter_namespaces()
-    if refused:
-        missing |= dict.fromkeys(_SURROUNDINGS, refused)
-    else:
-        _become_first_process()
-        rootless = surroundings.enter_library_root()
-        if rootless:
-            missing["own root"] = rootless
-    with contextlib.suppress(OSError):
-        kernel.hide_memory()
-        kernel.adopt_orphans()
-    return refused is None, missing
-
-
-def _become_first_process() -> None:
-    """Go on as the first process of the new process namespace; what stays outside only waits for it.
-
-    When the first process ends, by whatever means, the kernel ends all others in the namespace.
-    """
-    first = os.fork()
-    if first == 0:
-        kernel.die_with_parent(signal.SIGKILL)
-        return
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    _, status = os.waitpid(first, 0)
-    os._exit(1 if status else 0)
 
 
 def _warm_up() -> None:

@@ -9,13 +9,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import signal
 import site
 import sys
 import sysconfig
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deedbook.consumers.sandbox import kernel
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NAMES = ("own network", "own processes", "own root")
 _SPACES = (
     kernel.NEW_MOUNTS | kernel.NEW_PROCESSES | kernel.NEW_NETWORK | kernel.NEW_IPC | kernel.NEW_HOST_NAME
 )
@@ -45,6 +51,42 @@ def readable_files() -> tuple[str, ...]:
     return tuple(name for name in _SYSTEM_FILES if Path(name).exists())
 
 
+def enter(shown: Mapping[str, str] | None = None) -> tuple[bool, dict[str, str]]:
+    """Enter all of it; say whether this is now the first process of a process namespace, and which layers are missing.
+
+    ``shown``: more folders to show in the own root, read-only, and where.
+    """
+    if not sys.platform.startswith("linux"):
+        return False, dict.fromkeys(_NAMES, "only on Linux")
+    missing: dict[str, str] = {}
+    refused = enter_namespaces()
+    if refused:
+        missing |= dict.fromkeys(_NAMES, refused)
+    else:
+        _become_first_process()
+        rootless = enter_library_root(shown)
+        if rootless:
+            missing["own root"] = rootless
+    with contextlib.suppress(OSError):
+        kernel.hide_memory()
+        kernel.adopt_orphans()
+    return refused is None, missing
+
+
+def _become_first_process() -> None:
+    """Go on as the first process of the new process namespace; what stays outside only waits for it.
+
+    When the first process ends, by whatever means, the kernel ends all others in the namespace.
+    """
+    first = os.fork()
+    if first == 0:
+        kernel.die_with_parent(signal.SIGKILL)
+        return
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    _, status = os.waitpid(first, 0)
+    os._exit(1 if status else 0)
+
+
 def enter_namespaces() -> str | None:
     """Get namespaces of this process's own, as root or through a user namespace; the reason why not.
 
@@ -65,20 +107,22 @@ def enter_namespaces() -> str | None:
     return None
 
 
-def enter_library_root() -> str | None:
+def enter_library_root(shown: Mapping[str, str] | None = None) -> str | None:
     """Make a read-only root of Python's and the system's libraries; the reason why not.
+
+    ``shown``: more folders to have in it, and where.
 
     After it nothing else can be opened by name: no artifact, no home, no /proc. Needs `enter_namespaces`.
     """
-    folders, files = library_folders(), readable_files()
+    places = {path: path for path in (*library_folders(), *readable_files())} | dict(shown or {})
     # Opened first, because the new root is put together on top of a folder that may hold some of them.
-    sources = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in [*folders, *files]}
+    sources = {place: os.open(path, os.O_PATH | os.O_CLOEXEC) for path, place in places.items()}
     base = "/tmp"  # noqa: S108 (only a place to mount on, inside a namespace of our own)
     try:
         kernel.mount("none", "/", None, kernel.RECURSIVE | kernel.PRIVATE)
         kernel.mount("tmpfs", base, "tmpfs", kernel.NO_SETUID | kernel.NO_DEVICES, "mode=755,size=1m")
-        for path, descriptor in sources.items():
-            _bind(f"/proc/self/fd/{descriptor}", base + path)
+        for place, descriptor in sources.items():
+            _bind(f"/proc/self/fd/{descriptor}", base + place)
         kernel.make_root(base)
         Path("/tmp").mkdir(exist_ok=True)  # noqa: S108 (libraries look for it; nothing can be written there)
         kernel.mount(
