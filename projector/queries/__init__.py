@@ -26,11 +26,22 @@ from deedbook.projector.queries.detail import (
     ParameterValue,
     StepMetric,
     TrainingDetail,
+    overrides_of,
     training_detail,
     training_id_of,
 )
 from deedbook.projector.queries.filters import MetricFilter, MetricName
+from deedbook.projector.queries.fleet import (
+    Agreement,
+    FleetHost,
+    FleetLoad,
+    FleetModel,
+    FleetService,
+    fleet,
+    hosts_of,
+)
 from deedbook.projector.queries.freeform import Rows, sql
+from deedbook.projector.queries.gate import GateEvidence, gate_evidence, standings_at
 from deedbook.projector.queries.overview import (
     ModelOverview,
     PublishedPolicy,
@@ -39,6 +50,7 @@ from deedbook.projector.queries.overview import (
     policies,
     request_sets,
 )
+from deedbook.projector.queries.periods import LivePeriod, Timeline, live_periods, timelines
 from deedbook.projector.queries.search import TrainingSummary, search, summaries
 from deedbook.projector.queries.series import MetricSeries, SeriesPoint, metric_series
 from deedbook.projector.queries.story import Story, StoryLine, deployment_story, explain, training_story
@@ -46,9 +58,12 @@ from deedbook.projector.queries.timeline import Event, events
 from deedbook.projector.queries.validations import (
     Check,
     Failure,
+    FailureNames,
+    FailureState,
     Standing,
     Validation,
     Verdict,
+    failure_names,
     failures,
     standing,
     standings,
@@ -57,6 +72,7 @@ from deedbook.projector.queries.validations import (
 )
 
 __all__ = [
+    "Agreement",
     "Amendment",
     "BoundModel",
     "Check",
@@ -66,7 +82,15 @@ __all__ = [
     "Deployment",
     "Event",
     "Failure",
+    "FailureNames",
+    "FailureState",
+    "FleetHost",
+    "FleetLoad",
+    "FleetModel",
+    "FleetService",
+    "GateEvidence",
     "LiveModel",
+    "LivePeriod",
     "LiveRelease",
     "MetricFilter",
     "MetricName",
@@ -84,6 +108,7 @@ __all__ = [
     "StepMetric",
     "Story",
     "StoryLine",
+    "Timeline",
     "TrainingDetail",
     "TrainingSummary",
     "Validation",
@@ -96,11 +121,17 @@ __all__ = [
     "deployments",
     "events",
     "explain",
+    "failure_names",
     "failures",
+    "fleet",
+    "gate_evidence",
+    "hosts_of",
     "live",
+    "live_periods",
     "metric_series",
     "model_loads",
     "models",
+    "overrides_of",
     "policies",
     "releases",
     "request_sets",
@@ -108,7 +139,9 @@ __all__ = [
     "sql",
     "standing",
     "standings",
+    "standings_at",
     "summaries",
+    "timelines",
     "training_detail",
     "training_id_of",
     "training_story",

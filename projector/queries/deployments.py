@@ -129,15 +129,21 @@ def deployments(
     environment: str | None = None,
     decision: str | None = None,
     training_id: str | None = None,
+    model: str | None = None,
+    before: int | None = None,
     limit: int = 100,
 ) -> tuple[Deployment, ...]:
-    """Return requested deployments, newest first; ``decision``: accepted or rejected, None for both."""
+    """Return requested deployments, newest first; ``decision``: accepted or rejected, None for both.
+
+    ``before``: only requests at lower positions.
+    """
     rows = ask(
         connection,
         _DEPLOYMENT + "where ($1 is null or d.service = $1) and ($2 is null or d.environment = $2) "
-        "and ($3 is null or d.decision = $3) and ($4 is null or d.position in "
-        "(select position from main.deployment_models where training_id = $4)) order by d.position desc limit $5",
-        [service, environment, decision, training_id, limit],
+        "and ($3 is null or d.decision = $3) and (($4 is null and $5 is null) or d.position in "
+        "(select position from main.deployment_models where ($4 is null or training_id = $4) "
+        "and ($5 is null or model = $5))) and ($6 is null or d.position < $6) order by d.position desc limit $7",
+        [service, environment, decision, training_id, model, before, limit],
     )
     return _with_models(connection, rows)
 
@@ -193,39 +199,32 @@ def live(
     position = position_at(connection, at)
     rows = ask(
         connection,
-        "select l.service, l.environment, l.release, d.git_sha, l.deployment_id, l.actor, l.reason, l.live_from, "
-        "l.live_until, l.from_position, l.to_position, d.position as deployment_position "
-        "from main.releases_live l join main.deployments d on d.deployment_id = l.deployment_id "
-        "and d.decision = 'accepted' where l.from_position <= $1 and (l.to_position is null or l.to_position > $1) "
+        _RELEASE + "where l.from_position <= $1 and (l.to_position is null or l.to_position > $1) "
         "and ($2 is null or l.service = $2) and ($3 is null or l.environment = $3) "
         "order by l.service, l.environment",
         [position, service, environment],
     )
-    return tuple(
-        LiveRelease(**row, models=_live_models(connection, deployment_position, position))
-        for row in rows
-        for deployment_position in [row.pop("deployment_position")]
-    )
+    return _with_live_models(connection, rows, position)
 
 
 def releases(
     connection: duckdb.DuckDBPyConnection, service: str, environment: str = "production"
 ) -> tuple[LiveRelease, ...]:
     """Return what was live one after the other, oldest first, each with its models as they stand now."""
-    newest = position_at(connection, None)
     rows = ask(
         connection,
-        "select l.service, l.environment, l.release, d.git_sha, l.deployment_id, l.actor, l.reason, l.live_from, "
-        "l.live_until, l.from_position, l.to_position, d.position as deployment_position "
-        "from main.releases_live l join main.deployments d on d.deployment_id = l.deployment_id "
-        "and d.decision = 'accepted' where l.service = ? and l.environment = ? order by l.from_position",
+        _RELEASE + "where l.service = ? and l.environment = ? order by l.from_position",
         [service, environment],
     )
-    return tuple(
-        LiveRelease(**row, models=_live_models(connection, deployment_position, newest))
-        for row in rows
-        for deployment_position in [row.pop("deployment_position")]
-    )
+    return _with_live_models(connection, rows, position_at(connection, None))
+
+
+_RELEASE = (
+    "select l.service, l.environment, l.release, d.git_sha, l.deployment_id, l.actor, l.reason, l.live_from, "
+    "l.live_until, l.from_position, l.to_position, d.position as deployment_position "
+    "from main.releases_live l join main.deployments d on d.deployment_id = l.deployment_id "
+    "and d.decision = 'accepted' "
+)
 
 
 def model_loads(
@@ -264,18 +263,25 @@ def _with_models(connection: duckdb.DuckDBPyConnection, rows: list[Answer]) -> t
     return tuple(Deployment(**row, models=tuple(models[row["position"]])) for row in rows)
 
 
-def _live_models(
-    connection: duckdb.DuckDBPyConnection, deployment_position: int, position: int
-) -> tuple[LiveModel, ...]:
-    rows = ask(
+def _with_live_models(
+    connection: duckdb.DuckDBPyConnection, rows: list[Answer], position: int
+) -> tuple[LiveRelease, ...]:
+    """Return releases with their models as those stood at a position."""
+    models: dict[int, list[LiveModel]] = {row["deployment_position"]: [] for row in rows}
+    for found in ask(
         connection,
-        "select d.model, d.training_id, d.version, d.artifact_sha256, s.outcome, s.deployable, s.overridden, "
-        "s.reason from main.deployment_models d join main.standings s on s.training_id = d.training_id "
+        "select d.position, d.model, d.training_id, d.version, d.artifact_sha256, s.outcome, s.deployable, "
+        "s.overridden, s.reason from main.deployment_models d join main.standings s on s.training_id = d.training_id "
         "and s.from_position <= $1 and (s.to_position is null or s.to_position > $1) "
-        "where d.position = $2 order by d.model",
-        [position, deployment_position],
+        "where d.position in (select unnest($2::bigint[])) order by d.position, d.model",
+        [position, list(models)],
+    ):
+        models[found.pop("position")].append(LiveModel(**found))
+    return tuple(
+        LiveRelease(**row, models=tuple(models[deployment_position]))
+        for row in rows
+        for deployment_position in [row.pop("deployment_position")]
     )
-    return tuple(LiveModel(**row) for row in rows)
 
 
 def is_deployment(connection: duckdb.DuckDBPyConnection, deployment_id: str) -> bool:

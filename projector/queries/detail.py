@@ -20,7 +20,7 @@ from deedbook.projector.queries.validations import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     import duckdb
@@ -154,7 +154,7 @@ def training_detail(connection: duckdb.DuckDBPyConnection, training_id: str) -> 
         amendments=_amendments(connection, training_id),
         validations=validations_of(connection, training_id),
         verdicts=verdicts_of(connection, training_id),
-        overrides=_overrides(connection, training_id),
+        overrides=overrides_of(connection, [training_id]).get(training_id, ()),
         standings=standings(connection, training_id),
         deployments=deployments(connection, training_id=training_id, limit=_MAX_EVENTS)[::-1],
         model_loads=model_loads(connection, training_id=training_id),
@@ -236,11 +236,16 @@ def _amendments(connection: duckdb.DuckDBPyConnection, training_id: str) -> tupl
     return tuple(Amendment(**row) for row in rows)
 
 
-def _overrides(connection: duckdb.DuckDBPyConnection, training_id: str) -> tuple[Override, ...]:
-    rows = ask(
+def overrides_of(
+    connection: duckdb.DuckDBPyConnection, training_ids: Sequence[str]
+) -> dict[str, tuple[Override, ...]]:
+    """Return all overrides of some trainings by training, oldest first; those without any are left out."""
+    found: dict[str, list[Override]] = {}
+    for row in ask(
         connection,
-        "select deployable, reason, actor, overridden_at, position from main.overrides "
-        "where training_id = ? order by position",
-        [training_id],
-    )
-    return tuple(Override(**row) for row in rows)
+        "select training_id, deployable, reason, actor, overridden_at, position from main.overrides "
+        "where training_id in (select unnest(?::varchar[])) order by position",
+        [list(training_ids)],
+    ):
+        found.setdefault(row.pop("training_id"), []).append(Override(**row))
+    return {training_id: tuple(overrides) for training_id, overrides in found.items()}

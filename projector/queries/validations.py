@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from deedbook.events.errors import NotFound
@@ -68,6 +69,34 @@ class Failure:
     overridden: bool
     superseded: bool
 
+    @property
+    def state(self) -> FailureState:
+        """What became of it."""
+        if self.superseded:
+            return FailureState.SUPERSEDED
+        return FailureState.OVERRIDDEN if self.overridden else FailureState.OPEN
+
+
+class FailureState(StrEnum):
+    """What became of a failed validation; each is in one of them.
+
+    ``superseded``: a later verdict exists. ``overridden``: none does, and a named person's decision holds.
+    ``open``: it is why the training isn't deployable now.
+    """
+
+    OPEN = "open"
+    SUPERSEDED = "superseded"
+    OVERRIDDEN = "overridden"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureNames:
+    """What failures may be asked for by: the models and the checks that any of them names, and how many are how."""
+
+    models: tuple[str, ...]
+    checks: tuple[str, ...]
+    counts: Mapping[FailureState, int]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
@@ -115,24 +144,38 @@ def verdicts_of(connection: duckdb.DuckDBPyConnection, training_id: str) -> tupl
     return _with_checks(connection, rows)
 
 
+_FAILURES = (
+    "with newest as (select training_id, max(position) as newest_position from main.verdicts group by all) "
+    "select v.*, n.newest_position > v.position as superseded, t.parameters, t.deployable, t.overridden "
+    f"from ({_VERDICT} where outcome != 'passed') v "
+    "join newest n using (training_id) join main.trainings t using (training_id) "
+    "where ($1 is null or v.model = $1) "
+    'and ($2 is null or v.position in (select position from main.checks where "check" = $2 '
+    "and outcome != 'passed')) "
+)
+
+
 def failures(
     connection: duckdb.DuckDBPyConnection,
     *,
     model: str | None = None,
     training_id: str | None = None,
+    check: str | None = None,
+    state: FailureState | None = None,
     include_superseded: bool = True,
+    before: int | None = None,
     limit: int = 100,
 ) -> tuple[Failure, ...]:
-    """Return the verdicts that are no pass, newest first, each with what its checks found."""
+    """Return the verdicts that are no pass, newest first, each with what its checks found.
+
+    ``check``: only where that one did not pass. ``before``: only verdicts at lower positions.
+    """
     rows = ask(
         connection,
-        "with newest as (select training_id, max(position) as newest_position from main.verdicts group by all) "
-        "select v.*, n.newest_position > v.position as superseded, t.parameters, t.deployable, t.overridden "
-        f"from ({_VERDICT} where outcome != 'passed') v "
-        "join newest n using (training_id) join main.trainings t using (training_id) "
-        "where ($1 is null or v.model = $1) and ($2 is null or v.training_id = $2) "
-        "and ($3 or n.newest_position = v.position) order by v.position desc limit $4",
-        [model, training_id, include_superseded, limit],
+        f"from ({_FAILURES}) where ($3 is null or training_id = $3) and ($4 or not superseded) "
+        "and ($5 is null or $5 = case when superseded then 'superseded' when overridden then 'overridden' "
+        "else 'open' end) and ($6 is null or position < $6) order by position desc limit $7",
+        [model, check, training_id, include_superseded, state, before, limit],
     )
     standing = [
         {name: row.pop(name) for name in ("parameters", "deployable", "overridden", "superseded")}
@@ -140,6 +183,30 @@ def failures(
     ]
     verdicts = _with_checks(connection, rows)
     return tuple(Failure(verdict=v, **now) for v, now in zip(verdicts, standing, strict=True))
+
+
+def failure_names(
+    connection: duckdb.DuckDBPyConnection, *, model: str | None = None, check: str | None = None
+) -> FailureNames:
+    """Return what failures can be asked for by; the counts are of one model or check where it is given."""
+    counted = ask(
+        connection,
+        "select count(*) filter (superseded) as superseded, count(*) filter (overridden and not superseded) "
+        f"as overridden, count(*) filter (not superseded and not overridden) as open from ({_FAILURES})",
+        [model, check],
+    )
+    models = ask(
+        connection, "select distinct model from main.verdicts where outcome != 'passed' order by model"
+    )
+    checks = ask(
+        connection,
+        "select distinct \"check\" as name from main.checks where outcome != 'passed' order by name",
+    )
+    return FailureNames(
+        models=tuple(row["model"] for row in models),
+        checks=tuple(row["name"] for row in checks),
+        counts={state: counted[0][state.value] for state in FailureState},
+    )
 
 
 def standing(
