@@ -55,6 +55,18 @@ class Access:
             raise NotAuthenticated("nobody has a token here")
         return self._file.caller_of(token)
 
+    def caller_of_session(self, cookie: str) -> Caller:
+        """Return who is signed in with a cookie. Raises NotAuthenticated."""
+        if self._file is None:
+            raise NotAuthenticated("nobody has a token here")
+        return self._file.caller_of_session(cookie)
+
+    def new_session(self, token: str) -> tuple[Caller, str]:
+        """Return who holds a token, and the cookie that signs them in. Raises NotAuthenticated."""
+        if self._file is None:
+            raise NotAuthenticated("nobody has a token here")
+        return self._file.new_session(token)
+
     def check(self, caller: Caller, permission: Permission, models: Collection[str] = ()) -> None:
         """Refuse what a caller may not do; `models`: those that what they ask for would write about.
 
@@ -67,6 +79,10 @@ class Access:
         if permission in WRITING and caller.models and (others := set(models) - caller.models):
             named = ", ".join(shown(model) for model in sorted(others)[:3])
             raise PermissionRefused(f"{caller.name}'s token does not hold for the model {named}")
+
+    def anybody(self) -> bool:
+        """Tell whether at least one token is good now. Raises InvalidInput where the file can't be trusted."""
+        return self._file is not None and self._file.has_any()
 
     def still_valid(self, caller: Caller) -> bool:
         """Tell whether a caller would be let in again; cheap enough for every open stream, every second."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -17,18 +18,22 @@ from deedbook.events.clock import now_micros
 from deedbook.events.errors import DeedbookError, InvalidInput, NotAuthenticated, NotFound
 from deedbook.events.names import name_problem, normalise, shown
 from deedbook.service.access.roles import Caller, Role
+from deedbook.service.access.sessions import new_session_cookie, parse_session
 from deedbook.service.access.tokens import (
     MAX_MODELS,
     MAX_TOKENS,
     Token,
     from_json,
+    has_hash,
     hash_of,
     new_secret,
+    pages_secret,
     parted,
-    same_secret,
     to_json,
     written,
 )
+
+logger = logging.getLogger(__name__)
 
 NAME: Final = "tokens.json"
 MAX_BYTES: Final = 16 << 20
@@ -71,20 +76,35 @@ class TokenFile:
             raise InvalidInput(read.problem)
         return tuple(read.tokens.values())
 
+    def has_any(self) -> bool:
+        """Tell whether at least one token is good now. Raises InvalidInput where the file can't be trusted."""
+        time = self._clock()
+        return any(token.ended(time) is None for token in self.tokens())
+
     def caller_of(self, text: str) -> Caller:
         """Return who holds a token. Raises NotAuthenticated."""
-        read = self._current()
-        if read.problem:
-            raise NotAuthenticated(
-                "nobody is let in: the list of tokens can't be trusted; the server's log says why"
-            )
         token_id, secret = parted(text) or ("", "")
-        token = read.tokens.get(token_id)
-        if not same_secret(token, secret) or token is None:
+        token = self._token(token_id)
+        if not has_hash(token and token.sha256, secret) or token is None:
             raise NotAuthenticated("this token is not known here")
-        if (ended := token.ended(self._clock())) is not None:
-            raise NotAuthenticated(ended)
-        return token.caller()
+        return self._unless_ended(token)
+
+    def caller_of_session(self, cookie: str) -> Caller:
+        """Return who was signed in with a session's cookie. Raises NotAuthenticated."""
+        session = parse_session(cookie)
+        token = self._token(session.token_id if session else "")
+        if session is None or token is None or not session.signed_for(token, self._clock()):
+            raise NotAuthenticated("you are signed in no longer")
+        return self._unless_ended(token)
+
+    def new_session(self, text: str) -> tuple[Caller, str]:
+        """Return who holds a token, and the cookie of a new session of theirs. Raises NotAuthenticated."""
+        caller = self.caller_of(text)
+        token = self._token(caller.token_id)
+        found = parted(text)
+        if token is None or found is None:  # the file was changed in this very moment
+            raise NotAuthenticated("this token is not known here")
+        return caller, new_session_cookie(token, found[1], self._clock())
 
     def holds(self, caller: Caller) -> bool:
         """Tell whether the token that a caller came with is still good, and still the same."""
@@ -109,7 +129,9 @@ class TokenFile:
         if expires_at is not None and expires_at <= made_at:
             raise InvalidInput(f"the token would have expired already, at {expires_at.isoformat()}")
         token_id, secret = new_secret()
-        token = Token(token_id, name, roles, models, hash_of(secret), made_at, expires_at)
+        token = Token(
+            token_id, name, roles, models, hash_of(secret), hash_of(pages_secret(secret)), made_at, expires_at
+        )
         with self._changing() as tokens:
             if len(tokens) >= MAX_TOKENS:
                 raise InvalidInput(f"{self.path} holds {MAX_TOKENS:,} tokens, and takes no more")
@@ -128,10 +150,25 @@ class TokenFile:
             self._write(tuple(revoked if token.id == token_id else token for token in tokens))
         return revoked
 
+    def _token(self, token_id: str) -> Token | None:
+        read = self._current()
+        if read.problem:
+            raise NotAuthenticated(
+                "nobody is let in: the list of tokens can't be trusted; the server's log says why"
+            )
+        return read.tokens.get(token_id)
+
+    def _unless_ended(self, token: Token) -> Caller:
+        if (ended := token.ended(self._clock())) is not None:
+            raise NotAuthenticated(ended)
+        return token.caller()
+
     def _current(self) -> _Read:
         read = self._read
         if read is None or read.stamp != _stamp_of(self.path):
             read = self._read = _read(self.path)
+            if read.problem:
+                logger.error("nobody is let in: %s", read.problem)
         return read
 
     @contextmanager

@@ -21,18 +21,25 @@ MAX_TOKENS: Final = 10_000
 MAX_MODELS: Final = 1_000
 _ID = re.compile("[0-9a-f]{12}")
 _WRITTEN = re.compile("db_([0-9a-f]{12})_([0-9a-f]{64})")
-_FIELDS = {"id", "name", "roles", "models", "sha256", "created_at", "expires_at", "revoked_at"}
+_FIELDS = {
+    *("id", "name", "roles", "models", "sha256", "pages_sha256"),
+    *("created_at", "expires_at", "revoked_at"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token as it is kept: who holds it, what it allows, until when, and the SHA-256 of its secret."""
+    """A token as it is kept: who holds it, what it allows, until when, and how its secret is known again.
+
+    `sha256`: of the secret. `pages_sha256`: of what is derived from the secret for a browser to keep.
+    """
 
     id: str
     name: str
     roles: frozenset[Role]
     models: frozenset[str]
     sha256: str = field(repr=False)
+    pages_sha256: str = field(repr=False)
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
@@ -60,6 +67,11 @@ def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+def pages_secret(secret: str) -> str:
+    """Return what a browser keeps in a secret's stead: it opens the pages, and nothing leads from it back."""
+    return hmac.new(secret.encode(), b"deedbook pages", hashlib.sha256).hexdigest()
+
+
 def written(token_id: str, secret: str) -> str:
     """Return a token as its holder has it: `db_<id>_<secret>`."""
     return f"db_{token_id}_{secret}"
@@ -71,10 +83,9 @@ def parted(text: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def same_secret(token: Token | None, secret: str) -> bool:
-    """Tell, in a time that says nothing, whether a secret is the token's; of no token it isn't."""
-    kept = token.sha256 if token is not None else "0" * 64
-    return hmac.compare_digest(kept, hash_of(secret)) and token is not None
+def has_hash(kept: str | None, secret: str) -> bool:
+    """Tell, in a time that says nothing, whether this is the hash of a secret; None is the hash of none."""
+    return hmac.compare_digest(kept or "0" * 64, hash_of(secret)) and kept is not None
 
 
 def to_json(tokens: Sequence[Token]) -> str:
@@ -86,6 +97,7 @@ def to_json(tokens: Sequence[Token]) -> str:
             "roles": sorted(token.roles),
             "models": sorted(token.models),
             "sha256": token.sha256,
+            "pages_sha256": token.pages_sha256,
             "created_at": _time_text(token.created_at),
             "expires_at": _time_text(token.expires_at),
             "revoked_at": _time_text(token.revoked_at),
@@ -117,11 +129,11 @@ def from_json(text: str) -> tuple[Token, ...]:
 def _token_of(row: object, number: int) -> Token:
     if not isinstance(row, dict) or set(row) != _FIELDS:
         raise InvalidInput(f"token {number} does not have the fields {', '.join(sorted(_FIELDS))}")
-    token_id, sha256 = row["id"], row["sha256"]
+    token_id, hashes = row["id"], (row["sha256"], row["pages_sha256"])
     if not isinstance(token_id, str) or not _ID.fullmatch(token_id):
         raise InvalidInput(f"the id of token {number} is not 12 hexadecimal digits")
-    if not isinstance(sha256, str) or sha256_problem(sha256) is not None:
-        raise InvalidInput(f"the hash of token {number} is no SHA-256")
+    if any(sha256_problem(found) is not None for found in hashes):
+        raise InvalidInput(f"a hash of token {number} is no SHA-256")
     if (problem := name_problem(row["name"])) is not None:
         raise InvalidInput(f"the name of token {number} {problem}")
     created_at = _time_of(row["created_at"], number)
@@ -132,7 +144,8 @@ def _token_of(row: object, number: int) -> Token:
         name=row["name"],
         roles=_roles_of(row["roles"], number),
         models=_models_of(row["models"], number),
-        sha256=sha256,
+        sha256=hashes[0],
+        pages_sha256=hashes[1],
         created_at=created_at,
         expires_at=_time_of(row["expires_at"], number),
         revoked_at=_time_of(row["revoked_at"], number),
