@@ -33,6 +33,10 @@ class LogUnavailable(DeedbookError):
     """The log could not be reached, or did not answer before the deadline; try again."""
 
 
+class DeadlineExceeded(DeedbookError):
+    """What was asked for did not happen in the time given; asking again, with the same event id, is harmless."""
+
+
 class LogDamaged(DeedbookError):
     """The log lost or changed records it had promised to keep."""
 

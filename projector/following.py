@@ -2,50 +2,77 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deedbook.events.facts import REGISTRY
-from deedbook.projector.snapshot import publish
+from deedbook.projector.readers import Readers
+from deedbook.projector.snapshot import Snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from deedbook.events.log import Log, Record
     from deedbook.projector.loop import Projector
     from deedbook.projector.projection import Projection
-    from deedbook.projector.store import Store
+    from deedbook.projector.store import Batch, Store
 
 # The other topics are looked at this often while nothing happens on `registry`, which is waited for.
-_WAIT_SECONDS = 0.2
+_OTHERS_EVERY_SECONDS = 0.2
+_WAIT_SECONDS = 0.05
 _AT_ONCE = 1_000
 # Folding much, it looks up this often: whoever asks for the projection, or for an end, waits no longer.
 _STRETCH_SECONDS = 0.5
-# A snapshot takes at most this part of the time: the larger the projection, the rarer.
-_SNAPSHOT_SHARE = 0.05
-_SNAPSHOT_SECONDS = 1.0
-# Best made when nothing happens, for it holds up what does; when something happens all the time, late.
-_SNAPSHOT_LATE_SECONDS = 30.0
+_LOOK_UP_SECONDS = 0.1
+# A log that can't be waited for is looked at: often while something happens, seldom when nothing has for long.
+# (Nothing has happened for so many seconds, the pause between two looks.)
+_PAUSES_SECONDS = ((0.5, 0.002), (5.0, 0.01), (float("inf"), 0.03))
 
 
-@dataclass(slots=True)
+def _nothing(_: object) -> None:
+    return
+
+
 class Following:
     """A projection that is kept at the log's end; others in the same folder get their turns between.
 
     ``remind`` is called every ``remind_seconds`` with the projection: some things are due by time alone.
-    ``told`` is called when all is folded that was there, with the position after the last registry event.
+    ``told`` is called when all is folded that was there, with the position after the last registry event;
+    ``heard`` of each batch, as soon as it is committed. ``readers`` may read the projection while it is open.
+    ``waits``: the log itself waits for what comes (Kafka); else it is looked at, and at once when `wake` is called.
     """
 
-    projection: Projection
-    log: Log
-    remind: Callable[[Store], None]
-    told: Callable[[int], None]
-    remind_seconds: float = 5.0
-    _owed: bool = True
-    _stale: bool = True
-    _remind_at: float = 0.0
-    _snapshot_at: float = 0.0
+    def __init__(
+        self,
+        projection: Projection,
+        log: Log,
+        *,
+        remind: Callable[[Store], None] = _nothing,
+        told: Callable[[int], None] = _nothing,
+        heard: Callable[[Batch], None] = _nothing,
+        remind_seconds: float = 5.0,
+        waits: bool = True,
+    ) -> None:
+        self.projection = projection
+        self.readers = Readers()
+        self.snapshots = Snapshots(projection.snapshot_path, wake=self.wake)
+        # Up to where each partition is folded, and where the log ended when that was last looked at.
+        self.folded: Mapping[tuple[str, int], int] = {}
+        self.ends: Mapping[tuple[str, int], int] = {}
+        self._log = log
+        self._remind = remind
+        self._told = told
+        self._heard = heard
+        self._waits = waits
+        self._nudged = threading.Event()
+        self._times = _Times(remind_seconds)
+        self._owed = True
+
+    def wake(self) -> None:
+        """Have a look at the log now; for any thread."""
+        self._nudged.set()
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Follow until ``stop`` says so, asked several times a second.
@@ -54,47 +81,83 @@ class Following:
         """
         while not stop():
             with self.projection.opened() as (store, projector):
-                # Who had a turn meanwhile may have folded what nobody has announced yet.
-                self._owed = True
-                while not stop() and not self.projection.is_asked_for():
-                    self._step(store, projector)
+                store.heard.append(self._take_in)
+                self.folded = store.positions()
+                with self.readers.admitted(store.connection):
+                    # Who had a turn meanwhile may have folded what nobody has announced yet.
+                    self._owed = True
+                    while not stop() and not self._is_asked_for():
+                        self._step(store, projector)
+                    self.snapshots.attend(store, self.folded, self.readers, quiet=True, last=True)
+
+    def _is_asked_for(self) -> bool:
+        return self._times.due("asked for", _LOOK_UP_SECONDS) and self.projection.is_asked_for()
+
+    def _take_in(self, batch: Batch) -> None:
+        self.folded = {**self.folded, (batch.topic, batch.partition): batch.after.next_position}
+        self._owed = True
+        self._times.moved()
+        self._heard(batch)
 
     def _step(self, store: Store, projector: Projector) -> None:
         """Fold what there is, see to what follows from it, and wait for more."""
         deadline = time.monotonic() + _STRETCH_SECONDS
-        if projector.catch_up(deadline=deadline):
-            self._owed = self._stale = True
+        self._nudged.clear()
+        folded = projector.catch_up(deadline=deadline)
+        self.ends = projector.ends
         self._react(store, projector)
-        now = time.monotonic()
-        if now >= self._remind_at:
-            self.remind(store)
-            self._remind_at = now + self.remind_seconds
-        if now >= deadline:
-            return
-        # What comes on `registry` is folded at once; the other topics have their turn when this stretch is over.
-        while (records := self._awaited(projector)) and time.monotonic() < deadline:
-            projector.fold_upto(REGISTRY, 0, records[-1].position + 1)
-            self._owed = self._stale = True
-            self._react(store, projector)
-        self._publish(store, quiet=not records)
+        self.readers.interrupt_overdue()
+        if self._times.due("reminder", self._times.remind_seconds):
+            self._remind(store)
+        self.snapshots.attend(store, self.folded, self.readers, quiet=not folded)
+        if time.monotonic() < deadline:
+            if self._waits:
+                self._wait(store, projector)
+            elif not folded:
+                self._nudged.wait(self._times.pause_seconds())
+
+    def _wait(self, store: Store, projector: Projector) -> None:
+        """Fold what comes on `registry` at once; the other topics have their turn when this is over."""
+        until = time.monotonic() + _OTHERS_EVERY_SECONDS
+        while time.monotonic() < until and not self._nudged.is_set():
+            records = self._awaited(projector)
+            if records:
+                projector.fold_upto(REGISTRY, 0, records[-1].position + 1)
+                self._react(store, projector)
+            self.snapshots.attend(store, self.folded, self.readers, quiet=not records)
 
     def _awaited(self, projector: Projector) -> list[Record]:
         start = projector.position()
-        return self.log.read(REGISTRY, 0, start, max_records=_AT_ONCE, timeout_seconds=_WAIT_SECONDS)
+        return self._log.read(REGISTRY, 0, start, max_records=_AT_ONCE, timeout_seconds=_WAIT_SECONDS)
 
     def _react(self, store: Store, projector: Projector) -> None:
         if self._owed:
             self.projection.react(store)
             self._owed = False
-            self.told(projector.position())
+            self._told(projector.position())
 
-    def _publish(self, store: Store, *, quiet: bool) -> None:
-        """Publish a snapshot, if there is anything new and it is time."""
+
+@dataclass(slots=True)
+class _Times:
+    """When what was done last."""
+
+    remind_seconds: float
+    _done: dict[str, float] = field(default_factory=dict)
+    _moved: float = field(default_factory=time.monotonic)
+
+    def due(self, what: str, every_seconds: float) -> bool:
+        """Say whether it is time for something, and take it as done then."""
         now = time.monotonic()
-        if self._stale and now >= (
-            self._snapshot_at if quiet else self._snapshot_at + _SNAPSHOT_LATE_SECONDS
-        ):
-            publish(store, self.projection.snapshot_path)
-            self._stale = False
-            taken = time.monotonic() - now
-            self._snapshot_at = now + max(_SNAPSHOT_SECONDS, taken / _SNAPSHOT_SHARE)
+        if now - self._done.get(what, -every_seconds) < every_seconds:
+            return False
+        self._done[what] = now
+        return True
+
+    def moved(self) -> None:
+        """Note that something happened."""
+        self._moved = time.monotonic()
+
+    def pause_seconds(self) -> float:
+        """Return how long to wait before the log is looked at again."""
+        quiet = time.monotonic() - self._moved
+        return next(pause for until, pause in _PAUSES_SECONDS if quiet < until)

@@ -59,6 +59,8 @@ class Projector:
         self._codec = codec
         self._bounds = bounds or Bounds()
         self._rules = rules
+        # Where the log ended when that was last looked at.
+        self.ends: dict[tuple[str, int], int] = {}
         self._progress: dict[tuple[str, int], Progress] = {}
         self._rules_version = store.rules_version()
         self._view: View | None = None
@@ -100,7 +102,7 @@ class Projector:
         """
         deadline = time.monotonic() + _SETTLED_SECONDS
         while True:
-            goals = self._log.ends(FOLDED_TOPICS)
+            goals = self.ends = self._log.ends(FOLDED_TOPICS)
             folded = {where: self._progress_of(*where).next_position for where in goals}
             lost = [where for where, end in goals.items() if end < folded[where]]
             if not lost:

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deedbook.events.errors import DeedbookError, StorageFull
+import duckdb
+
+from deedbook.events.errors import DeedbookError, ProjectionBusy, StorageFull
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
+    from deedbook.projector.readers import Readers
     from deedbook.projector.store import Store
 
 _COPY_TIMEOUT_SECONDS = 300
+# A snapshot takes at most this part of the time: the larger the projection, the rarer. Those who wait for one
+# are worth more of it.
+_SHARE = 0.05
+_ASKED_SHARE = 0.3
+_EVERY_SECONDS = 1.0
+# Best made when nothing happens, for it holds up what does; when something happens all the time, late.
+_LATE_SECONDS = 30.0
+# So long a checkpoint is tried beside readers; then they are kept out for a moment.
+_BESIDE_READERS_SECONDS = 0.3
+_ALONE_SECONDS = 1.0
 
 
 def publish(store: Store, target: Path) -> None:
@@ -24,10 +43,14 @@ def publish(store: Store, target: Path) -> None:
     Raises StorageFull, and DeedbookError where the copy failed.
     """
     store.checkpoint()
+    _copy(store.path, target)
+
+
+def _copy(source: Path, target: Path) -> None:
     for left_over in target.parent.glob(f"{target.name}.part-*"):
         left_over.unlink(missing_ok=True)
     part = target.with_name(f"{target.name}.part-{os.getpid()}")
-    command = ["cp", "--", str(store.path), str(part)]
+    command = ["cp", "--", str(source), str(part)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_COPY_TIMEOUT_SECONDS, check=False)  # noqa: S603 - own paths
     if done.returncode != 0:
         part.unlink(missing_ok=True)
@@ -35,3 +58,127 @@ def publish(store: Store, target: Path) -> None:
         kind = StorageFull if "space" in reason.lower() else DeedbookError
         raise kind(f"the snapshot could not be written: {reason}; the one before it is still there")
     part.replace(target)
+
+
+@contextlib.contextmanager
+def held(snapshot: Path) -> Iterator[Path]:
+    """Hand out a snapshot under a name of its own, which stays when a newer one takes the old name.
+
+    Under the old name DuckDB would hand out what this process has open already. Once open, a file needs no name.
+    """
+    with tempfile.TemporaryDirectory(prefix=".reading-", dir=snapshot.parent) as folder:
+        path = Path(folder) / snapshot.name
+        try:
+            path.hardlink_to(snapshot)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(snapshot, path)
+        yield path
+
+
+def open_snapshot(snapshot: Path) -> duckdb.DuckDBPyConnection:
+    """Open a snapshot for reading; it stays what it is however many are published after it."""
+    with held(snapshot) as path:
+        return duckdb.connect(str(path), read_only=True)
+
+
+class Snapshots:
+    """The snapshots of a projection that one process keeps open: its folding thread publishes, others ask."""
+
+    def __init__(self, path: Path, *, wake: Callable[[], None]) -> None:
+        self.path = path
+        self._wake = wake
+        self._changed = threading.Condition()
+        self._asked: list[Mapping[tuple[str, int], int]] = []
+        self._published: Mapping[tuple[str, int], int] = {}
+        self._refused: tuple[int, DeedbookError] | None = None
+        self._attempts = 0
+        self._tried_since: float | None = None
+        self._began_at = 0.0
+        self._took_seconds = 0.0
+
+    def holding(self, ends: Mapping[tuple[str, int], int], *, timeout_seconds: float) -> Path:
+        """Return the snapshot's path once it holds all up to these ends at least; for any thread but the folding one.
+
+        Raises ProjectionBusy at the deadline, and what publishing raises.
+        """
+        with self._changed:
+            if _holds(self._published, ends):
+                return self.path
+            begun = self._attempts
+            self._asked.append(ends)
+            self._wake()
+            try:
+                self._changed.wait_for(
+                    lambda: _holds(self._published, ends) or (self._refused or (0,))[0] > begun,
+                    timeout_seconds,
+                )
+                if _holds(self._published, ends):
+                    return self.path
+                if self._refused is not None and self._refused[0] > begun:
+                    raise self._refused[1]
+            finally:
+                self._asked.remove(ends)
+        raise ProjectionBusy(f"no snapshot was published for {timeout_seconds:.0f} s; try again")
+
+    def attend(
+        self,
+        store: Store,
+        folded: Mapping[tuple[str, int], int],
+        readers: Readers,
+        *,
+        quiet: bool,
+        last: bool = False,
+    ) -> None:
+        """Publish a snapshot if somebody waits for one, or if there is anything new and it is time."""
+        if folded == self._published or not self._is_time(folded, quiet=quiet, last=last):
+            return
+        now = time.monotonic()
+        if not self._checkpointed(store, readers, last=last):
+            return
+        self._attempts += 1
+        try:
+            _copy(store.path, self.path)
+        except DeedbookError as error:
+            with self._changed:
+                self._refused = (self._attempts, error)
+                self._changed.notify_all()
+            raise
+        finally:
+            self._began_at, self._took_seconds = now, time.monotonic() - now
+        with self._changed:
+            self._published = dict(folded)
+            self._changed.notify_all()
+
+    def _is_time(self, folded: Mapping[tuple[str, int], int], *, quiet: bool, last: bool) -> bool:
+        if last:
+            return True
+        since = time.monotonic() - self._began_at
+        with self._changed:
+            waiting = any(_holds(folded, ends) and not _holds(self._published, ends) for ends in self._asked)
+        if waiting:
+            return since >= self._took_seconds / _ASKED_SHARE
+        return since >= max(_EVERY_SECONDS if quiet else _LATE_SECONDS, self._took_seconds / _SHARE)
+
+    def _checkpointed(self, store: Store, readers: Readers, *, last: bool) -> bool:
+        """Bring all into the projection's file; False where readers are in the way: to be tried again soon.
+
+        DuckDB can't while anybody reads what the last commits have changed.
+        """
+        try:
+            store.checkpoint()
+        except duckdb.TransactionException:
+            now = time.monotonic()
+            self._tried_since = self._tried_since or now
+            if not last and now - self._tried_since < _BESIDE_READERS_SECONDS:
+                return False
+            with readers.excluded(timeout_seconds=_ALONE_SECONDS) as alone:
+                if alone:
+                    store.checkpoint()
+        else:
+            alone = True
+        self._tried_since = None
+        return alone
+
+
+def _holds(published: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]) -> bool:
+    return all(published.get(where, 0) >= end for where, end in ends.items())

@@ -19,7 +19,7 @@ from deedbook.projector.terms import Definitions, Terms
 from deedbook.projector.writer import write_events, write_quarantine, write_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -74,6 +74,8 @@ class Store:
                 raise _cannot_open(path, error) from error
             raise
         self.source = StoredSource(self.connection)
+        # Told of each batch once it is committed, by the thread that committed it.
+        self.heard: list[Callable[[Batch], None]] = []
 
     def _prepare(self, log_identity: str) -> None:
         """Make the tables in a new file; refuse another log's file, or another release's."""
@@ -109,6 +111,11 @@ class Store:
         ).fetchone()
         return Progress() if row is None else Progress(*row)
 
+    def positions(self) -> dict[tuple[str, int], int]:
+        """Return the next position of each partition that something was folded of."""
+        rows = self.connection.execute("select topic, partition, next_position from base.progress").fetchall()
+        return {(topic, partition): position for topic, partition, position in rows}
+
     def rules_version(self) -> int:
         """Return the rules in force at the next position."""
         row = self.connection.execute("select max(rules_version) from base.rules").fetchone()
@@ -131,6 +138,8 @@ class Store:
                     f"the disk holding {self.path.name} is full; nothing of this batch was written"
                 ) from error
             raise
+        for hear in self.heard:
+            hear(batch)
 
     def _commit(self, batch: Batch) -> None:
         # 1. One transaction holds all that follows.

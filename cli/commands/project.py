@@ -64,7 +64,14 @@ def _follow(registry: Registry, stop: threading.Event, *, remind_seconds: float)
             said.clear()
 
     said: list[str] = []
-    following = Following(registry.projection, registry.log, remind, told, remind_seconds)
+    following = Following(
+        registry.projection,
+        registry.log,
+        remind=remind,
+        told=told,
+        remind_seconds=remind_seconds,
+        waits=registry.place.kafka is not None,
+    )
     while not stop.is_set():
         try:
             following.run(stop.is_set)

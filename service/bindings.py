@@ -1,0 +1,79 @@
+"""Bindings: what each release is bound to, answered from memory.
+
+Serving hosts ask for little else, and all at once when they start: the answer must not wait for anybody.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, TypeAlias
+
+from deedbook.events.facts import DeploymentRequested, ReleaseActivated
+from deedbook.projector.queries import binding
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from deedbook.projector.queries import Deployment
+    from deedbook.projector.store import Batch
+    from deedbook.service.live import Live
+
+Release: TypeAlias = tuple[str, str, str]
+"""A service, an environment, a release."""
+
+_MAX_REMEMBERED = 10_000
+_CHANGING = frozenset({DeploymentRequested.__name__, ReleaseActivated.__name__})
+
+
+class Bindings:
+    """The deployments that were asked for since the last one was decided; all are dropped with the next."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._lock = threading.Lock()
+        self._known: OrderedDict[Release, Deployment] = OrderedDict()
+        # Counts what has dropped all: an answer that was found before must not be remembered after.
+        self._generation = 0
+        live.heard.append(self._hear)
+
+    def get(self, service: str, environment: str, release: str) -> Deployment | None:
+        """Return the deployment of a release if it is remembered; at once, so in an event loop too."""
+        return self._known.get((service, environment, release))
+
+    async def of(
+        self,
+        service: str,
+        environment: str,
+        release: str,
+        *,
+        min_position: int = 0,
+        timeout_seconds: float = 10.0,
+    ) -> tuple[Deployment, int]:
+        """Return the deployment of a release, and the position as of which that is so.
+
+        Suspends only where it is not remembered, or ``min_position`` is still to come. Raises NotFound,
+        DeadlineExceeded, ProjectionBusy.
+        """
+        position = self._live.position
+        found = self.get(service, environment, release)
+        if found is not None and min_position < position:
+            return found, position
+        generation = self._generation
+
+        def question(connection: duckdb.DuckDBPyConnection) -> Deployment:
+            return binding(connection, service, environment, release)
+
+        found = await self._live.ask(question, min_position=min_position, timeout_seconds=timeout_seconds)
+        with self._lock:
+            if generation == self._generation:
+                self._known[service, environment, release] = found
+                if len(self._known) > _MAX_REMEMBERED:
+                    self._known.popitem(last=False)
+        return found, max(position, min_position + 1 if min_position > 0 else 0)
+
+    def _hear(self, batch: Batch) -> None:
+        if any(event.type in _CHANGING for event, _ in batch.decided):
+            with self._lock:
+                self._generation += 1
+                self._known.clear()
