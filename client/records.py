@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from deedbook.artifacts.store import Progress
-    from deedbook.client.recording import Recorder
-    from deedbook.events.log import NewRecord
+    from deedbook.client.backend import Recording
+    from deedbook.client.preparing import Prepared
 
 ArtifactGiven: TypeAlias = "Artifact | Path | str"
 
@@ -105,28 +105,29 @@ def training_record(
 
 
 def prepared_training(
-    recorder: Recorder,
+    recording: Recording,
     training: Training,
     artifact: ArtifactGiven | None = None,
     artifact_format: str | None = None,
     *,
     on_progress: Progress | None = None,
-) -> NewRecord:
+) -> Prepared:
     """Return what is appended for a training; a file is stored once all else is found good.
 
     ``on_progress`` is told how many bytes of how many are stored.
 
     Raises InvalidInput, NotFound (no such file), StorageFull.
     """
+    preparer = recording.preparer
     if isinstance(artifact, Path | str):
-        recorder.prepared(TrainingLogged(**recorder.envelope(), training=training))
+        preparer.prepared(TrainingLogged(**preparer.envelope(), training=training))
     if artifact is not None:
-        training = replace(training, artifact=_stored(recorder, artifact, artifact_format, on_progress))
-    return recorder.prepared(TrainingLogged(**recorder.envelope(), training=training))
+        training = replace(training, artifact=_stored(recording, artifact, artifact_format, on_progress))
+    return preparer.prepared(TrainingLogged(**preparer.envelope(), training=training))
 
 
 def _stored(
-    recorder: Recorder, artifact: ArtifactGiven, format_: str | None, on_progress: Progress | None
+    recording: Recording, artifact: ArtifactGiven, format_: str | None, on_progress: Progress | None
 ) -> Artifact:
     """Return what the record says of an artifact, storing a file under the format its bytes have."""
     match artifact:
@@ -146,7 +147,7 @@ def _stored(
             f"the format of {shown(str(path))} is not known by its bytes: say artifact_format='joblib', for example"
         )
     check_format(head, declared)
-    stored = recorder.artifacts.put(path, on_progress=on_progress)
+    stored = recording.artifacts.put(path, on_progress=on_progress)
     return Artifact(uri=stored.uri, sha256=stored.sha256, size_bytes=stored.size_bytes, format=declared)
 
 
@@ -161,28 +162,28 @@ def _head(path: Path) -> bytes:
         raise InvalidInput(f"the file {shown(str(path))} cannot be read: {reason}") from None
 
 
-def log_in_batches(recorder: Recorder, trainings: Iterable[Mapping[str, Any] | Training]) -> list[str]:
+def log_in_batches(recording: Recording, trainings: Iterable[Mapping[str, Any] | Training]) -> list[str]:
     """Append many trainings, each batch whole or not at all, and return their ids."""
     ids: list[str] = []
-    batch: list[tuple[str, NewRecord]] = []
+    batch: list[tuple[str, Prepared]] = []
     size = 0
     for number, given in enumerate(trainings, start=1):
         try:
-            training_id, record = _prepared(recorder, given)
+            training_id, prepared = _prepared(recording, given)
         except InvalidInput as error:
             raise InvalidInput(f"training {number}: {error} (the first {len(ids)} are logged)") from error
-        batch.append((training_id, record))
-        size += len(record.value)
+        batch.append((training_id, prepared))
+        size += len(prepared.record.value)
         if len(batch) >= _BATCH or size >= _BATCH_BYTES:
-            ids += _append(recorder, batch)
+            ids += _append(recording, batch)
             batch, size = [], 0
-    return ids + _append(recorder, batch)
+    return ids + _append(recording, batch)
 
 
-def _prepared(recorder: Recorder, given: object) -> tuple[str, NewRecord]:
-    """Return the id and the record of what was given."""
+def _prepared(recording: Recording, given: object) -> tuple[str, Prepared]:
+    """Return the id of what was given, and the fact that logs it."""
     if isinstance(given, Training):
-        return given.training_id, prepared_training(recorder, given)
+        return given.training_id, prepared_training(recording, given)
     if not isinstance(given, Mapping):
         raise InvalidInput(f"it is {shown(given)}: give a mapping, or a Training")
     unknown = [key for key in given if key not in _KEYS]
@@ -192,11 +193,11 @@ def _prepared(recorder: Recorder, given: object) -> tuple[str, NewRecord]:
         raise InvalidInput("it has no model")
     values = dict(given)
     artifact, artifact_format = values.pop("artifact", None), values.pop("artifact_format", None)
-    training = training_record(**values, now=recorder.clock())
-    return training.training_id, prepared_training(recorder, training, artifact, artifact_format)
+    training = training_record(**values, now=recording.preparer.clock())
+    return training.training_id, prepared_training(recording, training, artifact, artifact_format)
 
 
-def _append(recorder: Recorder, batch: list[tuple[str, NewRecord]]) -> list[str]:
+def _append(recording: Recording, batch: list[tuple[str, Prepared]]) -> list[str]:
     if batch:
-        recorder.append_records(TrainingLogged.topic, [record for _, record in batch])
+        recording.append([prepared for _, prepared in batch])
     return [training_id for training_id, _ in batch]

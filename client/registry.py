@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deedbook.client.backends import backend_at
 from deedbook.client.git import RecentCommit, head_commit
 from deedbook.client.place import Place, Surroundings, place_of
-from deedbook.client.reading import Reader
-from deedbook.client.recording import Recorder
 from deedbook.client.records import log_in_batches, prepared_training, training_record
 from deedbook.client.requests import Requests
 from deedbook.client.training import TrainingRun
 from deedbook.client.values import id_of, name_of, zoned
 from deedbook.events.errors import NotFound
-from deedbook.events.facts import REGISTRY, Training
+from deedbook.events.facts import Training
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -85,17 +84,17 @@ def _person() -> str:
 
 
 class Registry:
-    """A registry in a folder, in this process. Safe to use from several threads.
+    """A registry: in a folder, on Kafka, or behind a service. Safe to use from several threads.
 
-    Logging appends to the log and returns once that is durable; it needs the base install alone. All
-    else reads what the log comes to, which needs `deedbook[server]`; it sees everything appended before.
+    Logging returns once the record is durable. In a folder it needs the base install alone; all else there reads
+    what the log comes to, which needs `deedbook[server]`, and sees everything appended before. A service needs
+    `deedbook[grpc]` here, and nothing else; it answers with all that was written through this registry.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._recorder = Recorder(settings.place, actor=settings.actor)
-        self._reader = Reader(self._recorder)
-        self._requests = Requests(self._recorder, self._reader)
+        self._backend = backend_at(settings.place, actor=settings.actor)
+        self._requests = Requests(self._backend)
         self._commit = RecentCommit()
 
     def __enter__(self) -> Self:
@@ -110,14 +109,13 @@ class Registry:
         self.close()
 
     def close(self) -> None:
-        """Let go of all files; closing twice is harmless."""
-        self._reader.close()
-        self._recorder.close()
+        """Let go of all files and connections; closing twice is harmless."""
+        self._backend.close()
 
     @property
     def artifacts(self) -> ArtifactStore:
         """The store that holds this registry's models and request sets."""
-        return self._recorder.artifacts
+        return self._backend.artifacts
 
     # --- logging ---------------------------------------------------------------------------------
 
@@ -148,7 +146,7 @@ class Registry:
             data_fingerprint=data_fingerprint,
             created_at=created_at,
         )
-        return TrainingRun(self._recorder, draft)
+        return TrainingRun(self._backend, draft)
 
     def log_training(
         self,
@@ -190,10 +188,9 @@ class Registry:
             started_at=started_at,
             finished_at=finished_at,
             tags=tags or {},
-            now=self._recorder.clock(),
+            now=self._backend.preparer.clock(),
         )
-        prepared = prepared_training(self._recorder, record, artifact, artifact_format)
-        self._recorder.append_records(REGISTRY, [prepared])
+        self._backend.append([prepared_training(self._backend, record, artifact, artifact_format)])
         return record.training_id
 
     def log_trainings(self, trainings: Iterable[Mapping[str, Any] | Training]) -> list[str]:
@@ -202,7 +199,7 @@ class Registry:
         Each is a mapping of what `log_training` takes (no ``git_sha`` is looked up), or a Training. One with
         its own ``training_id`` can be imported again. InvalidInput says how many were logged before.
         """
-        return log_in_batches(self._recorder, trainings)
+        return log_in_batches(self._backend, trainings)
 
     # --- asking for something to be done -----------------------------------------------------------
 
@@ -302,26 +299,20 @@ class Registry:
 
     def deployment(self, service: str, release: str, environment: str = "production") -> Deployment:
         """Return what a release is bound to; raises NotFound, which says what is bound."""
-        from deedbook.projector.queries import binding
-
-        names = (name_of(value, "a name") for value in (service, release, environment))
-        with self._reader.connection() as connection:
-            return binding(connection, *names)
+        service, release = name_of(service, "the service"), name_of(release, "the release")
+        return self._backend.deployment(service, release, name_of(environment, "the environment"))
 
     def live(
         self, service: str, environment: str = "production", *, at: datetime | None = None
     ) -> LiveRelease:
         """Return what is live, or was at a time, and why it was allowed; raises NotFound for nothing."""
-        from deedbook.projector.queries import live
-
         moment = None if at is None else zoned(at, "the time asked about")
         service, environment = name_of(service, "the service"), name_of(environment, "the environment")
-        with self._reader.connection() as connection:
-            found = live(connection, service=service, environment=environment, at=moment)
-        if not found:
+        found = self._backend.live(service, environment, moment)
+        if found is None:
             then = "is" if at is None else f"was, at {at.isoformat()},"
             raise NotFound(f"no release of {service} in {environment} {then} live")
-        return found[0]
+        return found
 
     def search(
         self,
@@ -346,11 +337,10 @@ class Registry:
         ``order_by``: a metric, lowest first; None: newest first; ``descending`` decides for either.
         The metrics named anywhere, ``show`` included, are in each summary. Raises InvalidInput.
         """
-        from deedbook.client.searching import search
+        from deedbook.client.searching import search_of
 
-        with self._reader.connection() as connection:
-            return search(
-                connection,
+        return self._backend.search(
+            search_of(
                 model=model,
                 parameters=parameters or {},
                 metrics=metrics,
@@ -363,13 +353,11 @@ class Registry:
                 limit=limit,
                 offset=offset,
             )
+        )
 
     def training_info(self, training_id: str | UUID) -> TrainingDetail:
         """Return all that is known of a training; raises NotFound."""
-        from deedbook.projector.queries import training_detail
-
-        with self._reader.connection() as connection:
-            return training_detail(connection, id_of(training_id))
+        return self._backend.training_detail(id_of(training_id))
 
     def metric_series(
         self,
@@ -382,16 +370,13 @@ class Registry:
         deployable: bool | None = None,
     ) -> MetricSeries:
         """Return a metric of all trainings of a model over time, told apart by a parameter's value."""
-        from deedbook.client.searching import metric_series
+        from deedbook.client.searching import series_of
 
-        with self._reader.connection() as connection:
-            return metric_series(
-                connection, model, metric, by, created=(created_after, created_before), deployable=deployable
-            )
+        created = (created_after, created_before)
+        return self._backend.metric_series(
+            series_of(model=model, metric=metric, by=by, created=created, deployable=deployable)
+        )
 
     def sql(self, query: str) -> Rows:
         """Return what one SQL statement answers, on a snapshot; raises InvalidInput where it can't."""
-        from deedbook.projector.queries import sql
-
-        with self._reader.snapshot() as connection:
-            return sql(connection, query)
+        return self._backend.sql(query)

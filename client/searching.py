@@ -1,29 +1,44 @@
-"""A search and a series as programs ask for them: texts and times checked, then put to the projection."""
+"""A search and a series as programs ask for them: texts, numbers and times, checked."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from deedbook.client.values import name_of, number_of, parameter_of, zoned
 from deedbook.events.errors import InvalidInput
 from deedbook.events.names import shown
-from deedbook.projector import queries
-from deedbook.projector.queries import MetricFilter, MetricName
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    import duckdb
-
-    from deedbook.projector.queries import MetricSeries, TrainingSummary
+from deedbook.projector.queries.conditions import TrainingQuery
+from deedbook.projector.queries.filters import MetricFilter, MetricName
+from deedbook.projector.queries.search import MAX_LIMIT
 
 OUTCOMES = ("pending", "passed", "failed", "error")
-_MAX_NUMBER = 1 << 40
+_MAX_OFFSET = 1 << 40
 
 
-def search(
-    connection: duckdb.DuckDBPyConnection,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """Which trainings are looked for, and which part of them is wanted."""
+
+    query: TrainingQuery
+    limit: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesWanted:
+    """What `deedbook.projector.queries.metric_series` is asked, by the same names."""
+
+    model: str
+    metric: MetricName
+    by: str | None
+    created_after: datetime | None
+    created_before: datetime | None
+    deployable: bool | None
+
+
+def search_of(
     *,
     model: str | None,
     parameters: Mapping[str, str | float],
@@ -36,19 +51,20 @@ def search(
     show: Sequence[str | MetricName],
     limit: int,
     offset: int,
-) -> list[TrainingSummary]:
-    """Return the trainings that meet all conditions; raises InvalidInput."""
+) -> Search:
+    """Return what is looked for; raises InvalidInput."""
     for texts in (metrics, show):
         if isinstance(texts, str):
             raise InvalidInput(f"{shown(texts)} must stand in a list: metrics=['mse < 0.2']")
     if outcome is not None and outcome not in OUTCOMES:
         raise InvalidInput(f"the outcome is {shown(outcome)}, not one of {', '.join(OUTCOMES)}")
     for number in (limit, offset):
-        if type(number) is not int or number > _MAX_NUMBER:
+        if type(number) is not int:
             raise InvalidInput(f"limit and offset are whole numbers, not {shown(number)}")
+    if not 1 <= limit <= MAX_LIMIT or not 0 <= offset <= _MAX_OFFSET:
+        raise InvalidInput(f"a search returns 1 to {MAX_LIMIT:,} trainings, from an offset of 0 or more")
     created_after, created_before = _zoned(created)
-    found = queries.search(
-        connection,
+    query = TrainingQuery(
         model=None if model is None else name_of(model, "the model"),
         parameters={name_of(name, "a parameter's name"): _wanted(name, v) for name, v in parameters.items()},
         metrics=[_filter(metric) for metric in metrics],
@@ -59,27 +75,23 @@ def search(
         order_by=None if order_by is None else _metric(order_by),
         descending=descending,
         show=[_metric(metric) for metric in show],
-        limit=limit,
-        offset=offset,
     )
-    return list(found)
+    return Search(query=query, limit=limit, offset=offset)
 
 
-def metric_series(
-    connection: duckdb.DuckDBPyConnection,
+def series_of(
+    *,
     model: str,
     metric: str | MetricName,
     by: str | None,
-    *,
     created: tuple[datetime | None, datetime | None],
     deployable: bool | None,
-) -> MetricSeries:
-    """Return a metric over time by a parameter's value; raises InvalidInput."""
+) -> SeriesWanted:
+    """Return which values are wanted; raises InvalidInput."""
     created_after, created_before = _zoned(created)
-    return queries.metric_series(
-        connection,
-        name_of(model, "the model"),
-        _metric(metric),
+    return SeriesWanted(
+        model=name_of(model, "the model"),
+        metric=_metric(metric),
         by=None if by is None else name_of(by, "the parameter"),
         created_after=created_after,
         created_before=created_before,

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deedbook.artifacts.formats import SAFE_FORMATS, load_model
-from deedbook.client.announced import Following, Listener, announced_binding
+from deedbook.client.backends import source_at
 from deedbook.client.git import head_commit
 from deedbook.client.local_copies import LocalCopies
 from deedbook.client.patience import within
-from deedbook.client.reading import Reader
-from deedbook.client.recording import Recorder
 from deedbook.client.registry import read_settings
 from deedbook.client.values import name_of
 from deedbook.events.errors import (
@@ -48,8 +46,6 @@ _AWAY = (LogUnavailable, LogDamaged, LogReplaced, ProjectionBusy, StorageFull, U
 # for a while.
 _PATIENCE_SECONDS = 10.0
 _AWAY_SECONDS = 30.0
-# What was accepted a moment ago, by a pipeline that then starts its hosts, may not be announced yet.
-_ANNOUNCING_SECONDS = 5.0
 
 
 class Host:
@@ -75,12 +71,12 @@ class Host:
         self.environment = name_of(environment, "the environment")
         self.release = name_of(release or _own_release(), "the release")
         self.instance = name_of(instance or f"{socket.gethostname()}:{os.getpid()}", "the instance")
-        self._recorder = Recorder(self._settings.place, actor=self._settings.actor)
-        self._reader = Reader(self._recorder)
+        self._source = source_at(
+            self._settings.place, self.service, self.environment, actor=self._settings.actor
+        )
         self._copies = LocalCopies(_cache_folder())
         self._deployment: Deployment | None = None
-        self._source = REGISTRY_SOURCE
-        self._listener = Listener(self._recorder.codec, self.service, self.environment)
+        self._booted_from = REGISTRY_SOURCE
         self._away_until = 0.0
         self._closed = threading.Event()
 
@@ -129,25 +125,27 @@ class Host:
 
         Raises NotFound (no registry there), UnknownSchema (told by a newer release), and what reading raises.
         """
-        following = Following(self._recorder.log, self._listener, since_position)
-        return following.until(
-            lambda: self._closed.is_set() or (stop is not None and stop()), timeout_seconds
+        return self._source.follow(
+            since_position,
+            lambda: self._closed.is_set() or (stop is not None and stop()),
+            timeout_seconds,
         )
 
     def close(self) -> None:
         """Let go of all files and connections; closing twice is harmless."""
         self._closed.set()
-        self._reader.close()
-        self._recorder.close()
+        self._source.close()
 
     def _looked_up(self) -> Deployment:
         copy = self._copies.deployment(self._key(), self.service, self.environment, self.release)
         try:
-            self._asked(self._recorder.log, in_haste=copy is not None)
+            self._asked(self._source.open, in_haste=copy is not None)
         except DeedbookError as away:
             return self._copied(copy, away)
         try:
-            found = self._asked(lambda: self._binding(known=copy is not None), in_haste=copy is not None)
+            found = self._asked(
+                lambda: self._source.binding(self.release, known=copy is not None), in_haste=copy is not None
+            )
         except _AWAY as away:
             return self._copied(copy, away)
         try:
@@ -157,42 +155,16 @@ class Host:
         return found
 
     def _asked(self, ask: Callable[[], T], *, in_haste: bool) -> T:
-        """Return an answer; a cluster is not waited for longer than there is patience, where there is haste."""
-        kafka = self._settings.place.kafka
-        if kafka is None or not in_haste:
-            return ask()
-        return within(_PATIENCE_SECONDS, ask, f"Kafka at {kafka.servers}")
-
-    def _binding(self, *, known: bool) -> Deployment:
-        """Return what the registry says: on Kafka what is announced to hosts, else what its folder comes to.
-
-        What was ``known`` before is announced, or never will be.
-        """
-        if self._settings.place.kafka is not None:
-            return self._announced(0.0 if known else _ANNOUNCING_SECONDS)
-        from deedbook.projector.queries import binding
-
-        with self._reader.connection() as connection:
-            return binding(connection, self.service, self.release, self.environment)
-
-    def _announced(self, wait_seconds: float) -> Deployment:
-        """Return what is announced of this release, now or in a moment; raises NotFound."""
-        until = time.monotonic() + wait_seconds
-        news = self.follow(stop=lambda: time.monotonic() >= until)
-        try:
-            return announced_binding(self._recorder.log(), self._listener, self.release)
-        except NotFound:
-            if all(told.release != self.release for told in news):
-                raise
-        return announced_binding(self._recorder.log(), self._listener, self.release)
+        """Return an answer; across a network, in haste, it is not waited for longer than there is patience."""
+        whom = self._source.across_a_network
+        return within(_PATIENCE_SECONDS, ask, whom) if whom and in_haste else ask()
 
     def _copied(self, copy: Deployment | None, away: DeedbookError) -> Deployment:
         """Return the local copy of the deployment; raises what kept the registry away where there is none."""
         if copy is None:
             raise away
-        self._source = COPY_SOURCE
-        on_kafka = self._settings.place.kafka is not None
-        if on_kafka and isinstance(away, LogUnavailable):
+        self._booted_from = COPY_SOURCE
+        if self._source.across_a_network and isinstance(away, LogUnavailable):
             self._away_until = time.monotonic() + _AWAY_SECONDS
         unheard = ", and does not report what it loads" if time.monotonic() < self._away_until else ""
         _warn(f"the registry is away ({away}): release {self.release} boots from its local copy{unheard}")
@@ -217,7 +189,7 @@ class Host:
         copied = self._copies.artifact(bound.artifact_sha256)
         if copied is not None:
             return copied
-        data = self._recorder.artifacts.fetch(bound.artifact_sha256)
+        data = self._source.artifacts.fetch(bound.artifact_sha256)
         try:
             self._copies.keep_artifact(data)
         except DeedbookError as error:
@@ -228,7 +200,8 @@ class Host:
         """Put on the log that this instance runs the model; its absence stops nobody from serving."""
         if time.monotonic() < self._away_until:
             return  # which was said when it was found away
-        envelope = self._recorder.envelope()
+        preparer = self._source.preparer
+        envelope = preparer.envelope()
         loaded = ModelLoaded(
             **envelope,
             service=self.service,
@@ -238,17 +211,12 @@ class Host:
             model=bound.model,
             training_id=bound.training_id,
             artifact_sha256=bound.artifact_sha256 or "",
-            source=self._source,
+            source=self._booted_from,
             loaded_at=envelope["occurred_at"],
         )
 
-        def append() -> None:
-            # Not through the recorder, which looks at the whole log first: a host may write to this topic alone.
-            record = self._recorder.prepared(loaded)
-            self._recorder.log().append(loaded.topic, [record], timeout_seconds=_PATIENCE_SECONDS)
-
         try:
-            self._asked(append, in_haste=True)
+            self._asked(lambda: self._source.report(preparer.prepared(loaded)), in_haste=True)
         except DeedbookError as error:
             _warn(f"that {bound.model} is loaded could not be reported: {error}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import warnings
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, SupportsIndex
 
@@ -18,7 +19,7 @@ from deedbook.client.values import (
     number_of,
     parameter_of,
 )
-from deedbook.events.errors import DeedbookError, InvalidInput
+from deedbook.events.errors import DeedbookError, InvalidInput, LogUnavailable
 from deedbook.events.facts import (
     Artifact,
     Metric,
@@ -37,11 +38,16 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from deedbook.client.recording import Recorder
+    from deedbook.client.backend import Recording
+    from deedbook.client.preparing import Prepared
+    from deedbook.events.facts import Fact
 
 # A chunk of step-wise values is appended when it has so many, or is so old: a run that dies loses no more.
 MAX_POINTS = 1_000
 MAX_CHUNK_AGE_MICROS = 2_000_000
+# While the registry is away, so many chunks are kept for it, and it is tried again so often.
+MAX_UNSENT = 200
+AWAY_MICROS = 30_000_000
 # An estimate from above: well under what one body may hold.
 _MAX_CHUNK_BYTES = 256 << 10
 _POINT_BYTES = 40
@@ -55,14 +61,18 @@ class TrainingRun:
     come. Where the block raises, the run is recorded as failed and no training comes of it.
     """
 
-    def __init__(self, recorder: Recorder, draft: Training) -> None:
-        self._recorder = recorder
+    def __init__(self, recording: Recording, draft: Training) -> None:
+        self._recording = recording
+        self._clock = recording.preparer.clock
+        self._envelope = recording.preparer.envelope
         self._draft = draft
         self._producer = new_id()
         self._sequence = 0
         self._points: list[tuple[str, str, int, float, int]] = []
         self._points_bytes = 0
         self._chunk_began_at = 0
+        self._unsent: deque[Prepared] = deque()
+        self._send_at = 0
         self._metrics: dict[tuple[str, str], Metric] = {}
         self._parameters = {parameter.name: parameter for parameter in draft.parameters}
         self._names: dict[tuple[str, str], tuple[str, str]] = {}
@@ -76,11 +86,11 @@ class TrainingRun:
     def __enter__(self) -> Self:
         if self._state != "new":
             raise InvalidInput("a training runs once: call registry.training(...) for another")
-        started_at = self._recorder.clock()
+        started_at = self._clock()
         self._draft = replace(self._draft, started_at=started_at)
-        self._recorder.append(
+        self._append(
             TrainingStarted(
-                **self._recorder.envelope(),
+                **self._envelope(),
                 training_id=self._draft.training_id,
                 model=self._draft.model,
                 parameters=self._draft.parameters,
@@ -103,7 +113,7 @@ class TrainingRun:
             return
         try:
             self._flush()
-            self._recorder.append(self._logged())
+            self._append(self._logged())
         except InvalidInput as invalid:
             # What was logged makes no record: without this the run would look as if it still ran.
             self._record_failure(invalid)
@@ -138,7 +148,7 @@ class TrainingRun:
         if type(value) is not float:
             value = number_of(value, f"metric {shown(name)}")
         whole = step if type(step) is int else _whole(step)
-        now = self._recorder.clock()
+        now = self._clock()
         points = self._points
         if not points:
             self._chunk_began_at = now
@@ -149,7 +159,8 @@ class TrainingRun:
             or self._points_bytes >= _MAX_CHUNK_BYTES
             or now - self._chunk_began_at >= MAX_CHUNK_AGE_MICROS
         ):
-            self._flush()
+            self._seal()
+            self._send()
 
     def _learn_names(self, name: str, slice_: str) -> tuple[str, str]:
         names = name_of(name, "a metric's name"), name_of(slice_, "a metric's slice")
@@ -173,7 +184,7 @@ class TrainingRun:
 
         self._check_running()
         saved = save_model(model, format)
-        stored = self._recorder.artifacts.put(saved.data)
+        stored = self._recording.artifacts.put(saved.data)
         artifact = Artifact(
             uri=stored.uri, sha256=stored.sha256, size_bytes=stored.size_bytes, format=saved.format
         )
@@ -202,7 +213,7 @@ class TrainingRun:
             raise InvalidInput("a training logs inside its block: with registry.training(...) as training")
 
     def _logged(self) -> TrainingLogged:
-        now = self._recorder.clock()
+        now = self._clock()
         training = replace(
             self._draft,
             parameters=tuple(self._parameters.values()),
@@ -210,28 +221,51 @@ class TrainingRun:
             created_at=self._draft.created_at or now,
             finished_at=now,
         )
-        return TrainingLogged(**self._recorder.envelope(), training=training)
+        return TrainingLogged(**self._envelope(), training=training)
+
+    def _append(self, fact: Fact) -> None:
+        self._recording.append([self._recording.preparer.prepared(fact)])
 
     def _flush(self) -> None:
-        """Append what was logged step by step; the chunk's number tells a repetition from a new one."""
+        """Append all that was logged step by step; raises what appending raises."""
+        self._seal()
+        while self._unsent:
+            self._recording.append([self._unsent[0]])
+            self._unsent.popleft()
+
+    def _seal(self) -> None:
+        """Make one fact of what was logged step by step: sent again, it is the same, and is counted once."""
         if not self._points:
             return
         points = tuple(
             MetricPoint(name=name, slice=slice_, step=step, value=value, logged_at=logged_at)
             for name, slice_, step, value, logged_at in self._points
         )
-        self._recorder.append(
-            MetricsLogged(
-                **self._recorder.envelope(),
-                training_id=self._draft.training_id,
-                producer=self._producer,
-                sequence=self._sequence,
-                points=points,
-            )
+        fact = MetricsLogged(
+            **self._envelope(),
+            training_id=self._draft.training_id,
+            producer=self._producer,
+            sequence=self._sequence,
+            points=points,
         )
+        self._unsent.append(self._recording.preparer.prepared(fact))
         self._sequence += 1
         self._points = []
         self._points_bytes = 0
+
+    def _send(self) -> None:
+        """Append what waits. While the registry is away it goes on waiting: the training is not held up by that."""
+        now = self._clock()
+        if now >= self._send_at:
+            try:
+                self._flush()
+            except LogUnavailable as away:
+                self._send_at = self._clock() + AWAY_MICROS
+                _warn(f"{away}: the values of training {self.training_id} wait here, and are sent later")
+        while len(self._unsent) > MAX_UNSENT:
+            lost = self._unsent.popleft()
+            points = lost.fact.points if isinstance(lost.fact, MetricsLogged) else ()
+            _warn(f"the registry is away: {len(points)} values of training {self.training_id} are lost")
 
     def _record_failure(self, error: BaseException) -> None:
         """Record that the run failed; whatever keeps that from the log must not hide the error itself."""
@@ -239,21 +273,23 @@ class TrainingRun:
             self._flush()
         except DeedbookError:
             self._points = []
+            self._unsent.clear()
         try:
-            self._recorder.append(
+            self._append(
                 TrainingFailed(
-                    **self._recorder.envelope(),
+                    **self._envelope(),
                     training_id=self._draft.training_id,
                     model=self._draft.model,
                     error=_told(error),
-                    failed_at=self._recorder.clock(),
+                    failed_at=self._clock(),
                 )
             )
         except DeedbookError as unrecorded:
-            warnings.warn(
-                f"the failure of training {self._draft.training_id} was not recorded: {unrecorded}",
-                stacklevel=3,
-            )
+            _warn(f"the failure of training {self._draft.training_id} was not recorded: {unrecorded}")
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=4)
 
 
 def _whole(step: SupportsIndex) -> int:

@@ -3,6 +3,7 @@
 import math
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,8 @@ import duckdb
 import pytest
 
 import deedbook
+from deedbook.client.reading import Reader
+from deedbook.client.recording import Recorder
 from deedbook.client.registry import Registry
 from deedbook.events import facts
 from deedbook.events.errors import InvalidInput, NotFound, RequestRejected
@@ -32,15 +35,20 @@ class Story:
     """A registry in which a few things happened, and the ids they happened to."""
 
     registry: Registry
+    reader: Reader
     trainings: dict[str, str] = field(default_factory=dict)
     moments: dict[str, datetime] = field(default_factory=dict)
     deployments: dict[str, str] = field(default_factory=dict)
 
 
+def recorder_of(registry: Registry) -> Recorder:
+    """What puts on the log what a client does not say: a validator's and a host's word."""
+    return Recorder(registry.settings.place, actor=registry.settings.actor)
+
+
 def judge(registry: Registry, training_id: str, outcome: Outcome, reason: str, observed: float) -> None:
     """Append the verdict that a validator would give on the newest request for one."""
     due = registry.training_info(training_id).validations[-1]
-    recorder = registry._recorder  # noqa: SLF001 - a validator's place is not the client's
     check = CheckResult(
         check="metric_threshold",
         outcome=outcome,
@@ -54,37 +62,38 @@ def judge(registry: Registry, training_id: str, outcome: Outcome, reason: str, o
             ),
         ),
     )
-    recorder.append(
-        facts.VerdictIssued(
-            **recorder.envelope(),
-            verdict_id=new_id(),
-            training_id=training_id,
-            requested_at_position=due.requested_at_position,
-            policy_version=due.policy_version,
-            outcome=outcome,
-            validator_version="1",
-            baseline_training_id=due.last_deployable or "",
-            checks=(check,),
+    with closing(recorder_of(registry)) as recorder:
+        recorder.append(
+            facts.VerdictIssued(
+                **recorder.envelope(),
+                verdict_id=new_id(),
+                training_id=training_id,
+                requested_at_position=due.requested_at_position,
+                policy_version=due.policy_version,
+                outcome=outcome,
+                validator_version="1",
+                baseline_training_id=due.last_deployable or "",
+                checks=(check,),
+            )
         )
-    )
 
 
 def load(registry: Registry, training_id: str, instance: str, release: str) -> None:
     """Append a host's word that it loaded a training's model."""
-    recorder = registry._recorder  # noqa: SLF001 - a host's word, without a model to load
-    recorder.append(
-        facts.ModelLoaded(
-            **recorder.envelope(),
-            service="pricing",
-            environment="production",
-            release=release,
-            instance=instance,
-            model="home-price",
-            training_id=training_id,
-            source="registry",
-            loaded_at=recorder.clock(),
+    with closing(recorder_of(registry)) as recorder:
+        recorder.append(
+            facts.ModelLoaded(
+                **recorder.envelope(),
+                service="pricing",
+                environment="production",
+                release=release,
+                instance=instance,
+                model="home-price",
+                training_id=training_id,
+                source="registry",
+                loaded_at=recorder.clock(),
+            )
         )
-    )
 
 
 def month(number: int) -> datetime:
@@ -97,7 +106,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """Six trainings of two cities: judged, overridden, amended, deployed, rolled back."""
     folder = tmp_path_factory.mktemp("queries") / "registry"
     registry = deedbook.connect(f"sqlite:///{folder}", actor="ana")
-    story = Story(registry)
+    recorder = recorder_of(registry)
+    story = Story(registry, Reader(recorder))
     registry.publish_policy(POLICY)
     for name, city, mse, depth in (
         ("austin1", "Austin", 0.10, 3),
@@ -147,13 +157,15 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         raise ZeroDivisionError("no rows")
     story.trainings["lost"] = lost.training_id
     yield story
+    story.reader.close()
+    recorder.close()
     registry.close()
 
 
 @pytest.fixture
 def connection(story: Story) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to the projection of that registry."""
-    with story.registry._reader.connection() as found:  # noqa: SLF001 - the queries are tested below the client
+    with story.reader.connection() as found:
         yield found
 
 
@@ -466,7 +478,8 @@ def test_a_failure_is_superseded_by_a_later_verdict(tmp_path: Path) -> None:
         judge(registry, training_id, Outcome.FAILED, "over", 0.3)
         registry.revalidate(training_id, reason="the threshold was wrong")
         judge(registry, training_id, Outcome.PASSED, "under", 0.3)
-        with registry._reader.connection() as connection:  # noqa: SLF001 - as above
+        recorder = recorder_of(registry)
+        with closing(recorder), closing(Reader(recorder)) as reader, reader.connection() as connection:
             assert [True] == [f.superseded for f in queries.failures(connection)]
             assert () == queries.failures(connection, include_superseded=False)
 

@@ -104,18 +104,20 @@ def _check_artifact(trainings: Sequence[Training], file: Path) -> None:
 
 def _logged(registry: Registry, trainings: Sequence[Training], artifact: Path | None) -> list[Logged]:
     """Append the trainings, the file of the only one stored before, and return what was decided."""
+    from deedbook.client.embedded import Embedded
     from deedbook.client.records import prepared_training
     from deedbook.events.facts import Artifact
 
+    recording = Embedded(registry.recorder)
     records = []
     for training in trainings:
         if artifact is None:
-            records.append(prepared_training(registry.recorder, training))
+            prepared = prepared_training(recording, training)
         else:
             bare, kind = replace(training, artifact=Artifact()), training.artifact.format or None
             with waiting_for("Storing the artifact", in_bytes=True) as on_progress:
-                record = prepared_training(registry.recorder, bare, artifact, kind, on_progress=on_progress)
-            records.append(record)
+                prepared = prepared_training(recording, bare, artifact, kind, on_progress=on_progress)
+        records.append(prepared.record)
     decided = decided_on(registry, records)
     with registry.reading() as connection:
         rows = connection.execute(
