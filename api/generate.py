@@ -26,13 +26,13 @@ MADE = (CODE / "registry_pb2.py", CODE / "registry_pb2.pyi", CODE / "registry_pb
 _PACKAGE = "deedbook/api/v1"
 _BEGINNING = "Made by api/generate.py, not to be edited; from"
 _SCRIPT_HEAD = """
-// Vega, Vega-Lite and Vega-Embed: the globals `vega`, `vegaLite` and `vegaEmbed`. Load it before a script of the page's
-// own; it is no module. Under `script-src 'self'; style-src 'self'` nothing may be evaluated and no style be put into
-// the page, so call it as
+// Vega-Embed, with all of Vega and Vega-Lite behind it: one global, `vegaEmbed`. It is no module; load it before a
+// script of the page's own. Under `script-src 'self'; style-src 'self'` nothing may be evaluated and no style be put
+// into the page, so call it as
 //     vegaEmbed(element, spec, {ast: true, actions: false, defaultStyle: false, tooltip: false})
 // `ast: true` takes Vega's own interpreter of expressions, which is in here, instead of `new Function`.
 """
-_SCRIPT_GLOBALS = "window.vega = vega; window.vegaLite = vegaLite; window.vegaEmbed = vegaEmbed;"
+_SCRIPT_GLOBAL = "window.vegaEmbed = vegaEmbed;"
 
 
 class Generated(BuildHookInterface[Any]):
@@ -53,7 +53,7 @@ def generate(root: Path) -> None:
         import vl_convert
 
         # In a function of its own: what it declares is no business of the page's other scripts.
-        script = f"(() => {{\n{vl_convert.javascript_bundle(_SCRIPT_GLOBALS)}\n}})();\n"
+        script = f"(() => {{\n{vl_convert.javascript_bundle(_SCRIPT_GLOBAL)}\n}})();\n"
         _write(root / SCRIPT, f"// {_BEGINNING} {script_from}\n{_SCRIPT_HEAD.lstrip()}{script}")
 
 

@@ -13,7 +13,10 @@ fail() {
 # The folder belongs to the stamp: the scripts of a virtual environment that was moved or copied still start
 # the one it came from.
 folder=$(pwd -P)
-wanted="$folder $(cat pyproject.toml requirements/dev.txt requirements/install.sh | cksum)"
+# What the package is built from besides: a changed interface needs its code made again.
+sources="api/generate.py api/proto/deedbook/v1/registry.proto"
+# shellcheck disable=SC2086 # two names
+wanted="$folder $(cat pyproject.toml requirements/dev.txt requirements/install.sh $sources | cksum)"
 if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
     exit
 fi

@@ -67,6 +67,16 @@ FRONT_DOORS = {"client/registry.py", "client/serving.py"}
 MAX_LINES = 400
 # One dataclass for each event is a table to look things up in; cut in two it would only be harder to find.
 LONGER = {"events/facts.py": 600}
+# What api/generate.py makes when the package is built: in the wheel, not in the repository, and nobody's prose.
+GENERATED = {
+    Path("api/v1/registry_pb2.py"),
+    Path("api/v1/registry_pb2.pyi"),
+    Path("api/v1/registry_pb2_grpc.py"),
+    Path("api/v1/registry_pb2_grpc.pyi"),
+    Path("service/web/static/vega.js"),
+}
+# What makes them: of no use where the package is installed.
+BUILDS = {Path("api/generate.py")}
 SAYS_NOTHING = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "base", "misc"}
 
 
@@ -80,8 +90,9 @@ def tracked_files() -> list[Path]:
 
 
 def floor_modules() -> list[Path]:
-    """The Python files of all floors, relative to the root."""
-    return sorted(path.relative_to(ROOT) for floor in BELOW for path in (ROOT / floor).rglob("*.py"))
+    """The Python files of all floors that somebody wrote, relative to the root."""
+    found = {path.relative_to(ROOT) for floor in BELOW for path in (ROOT / floor).rglob("*.py")}
+    return sorted(found - GENERATED)
 
 
 def parsed(module: Path) -> ast.Module:
@@ -222,17 +233,32 @@ def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("wheel", checkout, tmp_path_factory.mktemp("wheel"))
 
 
-def test_the_wheel_holds_exactly_the_tracked_files_of_the_floors(wheel: Path) -> None:
-    """Nothing is forgotten, nothing slips in, and every file is what the tree holds."""
+def test_the_wheel_holds_exactly_the_tracked_files_of_the_floors(wheel: Path, checkout: Path) -> None:
+    """Nothing is forgotten, nothing slips in but what is made, and every file is what the tree holds."""
     own = [Path("src/deedbook/__init__.py"), Path("src/deedbook/py.typed")]
-    floors = [path for path in tracked_files() if path.parts[0] in BELOW]
+    floors = {path for path in tracked_files() if path.parts[0] in BELOW} - BUILDS
     expected = {f"deedbook/{path.name}": (ROOT / path).read_bytes() for path in own}
     expected |= {f"deedbook/{path.as_posix()}": (ROOT / path).read_bytes() for path in floors}
+    expected |= {f"deedbook/{path.as_posix()}": (checkout / path).read_bytes() for path in GENERATED}
 
     packed = members(wheel)
 
     assert sorted(expected) == sorted(packed)
     assert expected == packed
+
+
+@pytest.mark.usefixtures("wheel")
+def test_what_is_generated_is_said_in_one_place_and_is_what_this_tree_runs_on(
+    checkout: Path,
+) -> None:
+    """The generator makes the files named here; those beside the sources were made from what is there now."""
+    program = "from deedbook.api.generate import MADE; print(*MADE, sep='\\n')"
+    made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert {str(path) for path in GENERATED} == set(made.split())
+    assert [] == [
+        str(path) for path in GENERATED if (checkout / path).read_bytes() != (ROOT / path).read_bytes()
+    ]
 
 
 def test_the_source_archive_builds_the_same_wheel(checkout: Path, wheel: Path, tmp_path: Path) -> None:
@@ -241,7 +267,10 @@ def test_the_source_archive_builds_the_same_wheel(checkout: Path, wheel: Path, t
     with tarfile.open(archive) as opened:
         opened.extractall(tmp_path, filter="data")
 
-    rebuilt = build("wheel", tmp_path / archive.name.removesuffix(".tar.gz"), tmp_path / "rebuilt")
+    source = tmp_path / archive.name.removesuffix(".tar.gz")
+    assert [] == [str(path) for path in GENERATED if (source / path).exists()]
+
+    rebuilt = build("wheel", source, tmp_path / "rebuilt")
 
     assert members(wheel) == members(rebuilt)
 
