@@ -1,4 +1,7 @@
-"""A projection in a folder of this machine: opened by one process at a time, each in its turn."""
+"""A projection in a folder of this machine: opened by one process at a time, each in its turn.
+
+Where one process keeps it open for long, the others are answered by that one.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ from filelock import FileLock, Timeout
 
 from deedbook.events.errors import ProjectionBusy
 from deedbook.projector.loop import Projector
-from deedbook.projector.snapshot import publish
-from deedbook.projector.store import Store
+from deedbook.projector.owner import SOCKET_NAME, snapshot_of_owner
+from deedbook.projector.snapshot import open_snapshot, publish
+from deedbook.projector.store import FOLDED_TOPICS, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +36,7 @@ class Projection:
     """
 
     def __init__(self, folder: Path, log: Log, codec: Codec, *, timeout_seconds: float = 60.0) -> None:
+        self._folder = folder
         self.path = folder / "projection.duckdb"
         self.snapshot_path = folder / "snapshot.duckdb"
         self.after_fold: list[Callable[[duckdb.DuckDBPyConnection], object]] = []
@@ -81,7 +86,15 @@ class Projection:
     def caught_up(
         self, *, on_progress: Callable[[int, int], None] | None = None
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open the projection at the log's end; publishes a snapshot where the state changed."""
+        """Open the state at the log's end, for reading: the folder's owner has a snapshot of it.
+
+        Without an owner the projection itself is folded and opened, in a turn of its own; then a snapshot is
+        published where the state changed.
+        """
+        if (snapshot := self._owners_snapshot()) is not None:
+            with contextlib.closing(open_snapshot(snapshot)) as connection:
+                yield connection
+            return
         with self.opened() as (store, projector):
             changed = projector.catch_up(on_progress=on_progress)
             self.react(store)
@@ -91,12 +104,25 @@ class Projection:
 
     def snapshot(self) -> Path:
         """Publish a snapshot of the state at the log's end, if there is none, and return its path."""
+        if (snapshot := self._owners_snapshot()) is not None:
+            return snapshot
         with self.opened() as (store, projector):
             changed = projector.catch_up()
             self.react(store)
             if changed or self._is_behind():
                 publish(store, self.snapshot_path)
         return self.snapshot_path
+
+    def _owners_snapshot(self) -> Path | None:
+        """Return a snapshot at the log's end from the process that keeps the projection open; None without one."""
+        if not (self._folder / SOCKET_NAME).exists():
+            return None
+        return snapshot_of_owner(
+            self._folder,
+            self._log.identity(),
+            self._log.ends(FOLDED_TOPICS),
+            timeout_seconds=self._timeout_seconds,
+        )
 
     def react(self, store: Store) -> None:
         """Let those who act on what is true have a look at it."""

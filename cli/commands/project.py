@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,6 +55,7 @@ def _follow(registry: Registry, stop: threading.Event, *, remind_seconds: float)
     """Follow the log; while it is away, or others are at the projection, wait and go on."""
     from deedbook.events.errors import LogUnavailable, ProjectionBusy
     from deedbook.projector.following import Following
+    from deedbook.projector.owner import Owner
 
     def remind(store: Store) -> None:
         registry.announcer.remind(store.connection)
@@ -72,11 +74,18 @@ def _follow(registry: Registry, stop: threading.Event, *, remind_seconds: float)
         remind_seconds=remind_seconds,
         waits=registry.place.kafka is not None,
     )
-    while not stop.is_set():
-        try:
-            following.run(stop.is_set)
-        except (LogUnavailable, ProjectionBusy) as error:
-            if not said:
-                _LOG.warning("%s; going on as soon as that changes", error)
-            said[:] = [str(error)]
-            stop.wait(_AWAY_SECONDS)
+    owner = Owner(
+        registry.place.folder,
+        who=lambda: f"deedbook project, process {os.getpid()}",
+        identity=registry.log.identity(),
+        snapshot=lambda ends, seconds: following.snapshots.holding(ends, timeout_seconds=seconds),
+    )
+    with owner:
+        while not stop.is_set():
+            try:
+                following.run(stop.is_set)
+            except (LogUnavailable, ProjectionBusy) as error:
+                if not said:
+                    _LOG.warning("%s; going on as soon as that changes", error)
+                said[:] = [str(error)]
+                stop.wait(_AWAY_SECONDS)
