@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from deedbook.events.errors import InvalidInput, NotAuthenticated, PermissionRefused
 from deedbook.events.names import name_problem, normalise, shown
 from deedbook.service.access.roles import GRANTED, WRITING, Caller, Permission, Role
+from deedbook.service.access.sessions import parse_session
 from deedbook.service.access.token_file import TokenFile
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 # Whom a fact names that was written, on an open server, by somebody who gave no name.
 NOBODY: Final = "anonymous"
+# How many sessions that somebody signed out of are remembered; by themselves they end within hours.
+_MAX_ENDED = 100_000
 
 
 class Access:
@@ -30,6 +34,7 @@ class Access:
     def __init__(self, tokens: Path | None = None, *, required: bool = False) -> None:
         self._file = TokenFile(tokens) if tokens is not None else None
         self._required = required
+        self._ended: OrderedDict[str, None] = OrderedDict()
         if self._file is not None:
             self._file.tokens()
             self._required |= self._file.exists()
@@ -59,13 +64,23 @@ class Access:
         """Return who is signed in with a cookie. Raises NotAuthenticated."""
         if self._file is None:
             raise NotAuthenticated("nobody has a token here")
-        return self._file.caller_of_session(cookie)
+        session = parse_session(cookie)
+        if session is None or session.nonce in self._ended:
+            raise NotAuthenticated("you are signed in no longer")
+        return self._file.caller_of_session(session)
 
     def new_session(self, token: str) -> tuple[Caller, str]:
         """Return who holds a token, and the cookie that signs them in. Raises NotAuthenticated."""
         if self._file is None:
             raise NotAuthenticated("nobody has a token here")
         return self._file.new_session(token)
+
+    def end_session(self, cookie: str) -> None:
+        """End a session before its time, in this process."""
+        if (session := parse_session(cookie)) is not None:
+            self._ended[session.nonce] = None
+            if len(self._ended) > _MAX_ENDED:
+                self._ended.popitem(last=False)
 
     def check(self, caller: Caller, permission: Permission, models: Collection[str] = ()) -> None:
         """Refuse what a caller may not do; `models`: those that what they ask for would write about.

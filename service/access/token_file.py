@@ -18,7 +18,7 @@ from deedbook.events.clock import now_micros
 from deedbook.events.errors import DeedbookError, InvalidInput, NotAuthenticated, NotFound
 from deedbook.events.names import name_problem, normalise, shown
 from deedbook.service.access.roles import Caller, Role
-from deedbook.service.access.sessions import new_session_cookie, parse_session
+from deedbook.service.access.sessions import Session, new_session_cookie
 from deedbook.service.access.tokens import (
     MAX_MODELS,
     MAX_TOKENS,
@@ -85,15 +85,14 @@ class TokenFile:
         """Return who holds a token. Raises NotAuthenticated."""
         token_id, secret = parted(text) or ("", "")
         token = self._token(token_id)
-        if not has_hash(token and token.sha256, secret) or token is None:
+        if not has_hash(token.sha256 if token else None, secret) or token is None:
             raise NotAuthenticated("this token is not known here")
         return self._unless_ended(token)
 
-    def caller_of_session(self, cookie: str) -> Caller:
-        """Return who was signed in with a session's cookie. Raises NotAuthenticated."""
-        session = parse_session(cookie)
-        token = self._token(session.token_id if session else "")
-        if session is None or token is None or not session.signed_for(token, self._clock()):
+    def caller_of_session(self, session: Session) -> Caller:
+        """Return who began a session. Raises NotAuthenticated."""
+        token = self._token(session.token_id)
+        if token is None or not session.signed_for(token, self._clock()):
             raise NotAuthenticated("you are signed in no longer")
         return self._unless_ended(token)
 

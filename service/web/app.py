@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from deedbook.service.access.origins import Origins
+from deedbook.service.access.web import guarded
 from deedbook.service.web import failing
 from deedbook.service.web.pages import Page, collected
 
@@ -26,4 +28,5 @@ def web_app(service: Service) -> Starlette:
     """Return the application; `service` is what all its pages answer from."""
     app = Starlette(routes=[PageRoute(page) for page in collected()], exception_handlers=failing.HANDLERS)
     app.state.service = service
-    return app
+    origins = Origins.of(service.settings.web.host, service.settings.public_hosts)
+    return guarded(app, service.access, origins, failing.error_page)

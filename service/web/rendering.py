@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from deedbook.service.access.visits import TEMPLATE_GLOBALS
 from deedbook.service.web import writing_down
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def environment() -> Environment:
         "time": writing_down.time,
         "ago": writing_down.ago,
         "number": writing_down.number,
+        "plain": writing_down.plain,
         "count": writing_down.count,
         "signed": writing_down.signed,
         "percent": writing_down.percent,
@@ -86,6 +88,7 @@ def environment() -> Environment:
         "short": writing_down.short,
         "sha": writing_down.sha,
     }
+    made.globals |= TEMPLATE_GLOBALS
     made.globals |= {
         "link": link,
         "changed": changed,
