@@ -10,6 +10,7 @@ from deedbook.service.access.access import Access
 from deedbook.service.bindings import Bindings
 from deedbook.service.context import Service
 from deedbook.service.live import Live
+from deedbook.service.measuring import Measures
 from deedbook.service.snapshots import HeldSnapshots
 from deedbook.service.writing import Writer
 
@@ -57,7 +58,16 @@ def live_service(
             waits=registry.place.kafka is not None,
         )
         stack.callback(live.close)
-        writer = Writer(live, log, recorder.codec, recorder.artifacts, clock=recorder.clock, begin=begin)
+        measures = Measures(live)
+        writer = Writer(
+            live,
+            log,
+            recorder.codec,
+            recorder.artifacts,
+            clock=recorder.clock,
+            begin=begin,
+            appended=measures.append,
+        )
         stack.callback(writer.close)
         service = Service(
             live=live,
@@ -66,6 +76,7 @@ def live_service(
             access=Access(tokens or settings.folder / TOKENS_FILE),
             bindings=Bindings(live),
             snapshots=HeldSnapshots(live),
+            measures=measures,
             settings=settings,
             log=log,
             codec=recorder.codec,

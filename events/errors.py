@@ -33,6 +33,10 @@ class LogUnavailable(DeedbookError):
     """The log could not be reached, or did not answer before the deadline; try again."""
 
 
+class ServiceEnding(LogUnavailable):
+    """The service is being stopped, and ends its streams; another one, or the same a moment later, goes on."""
+
+
 class DeadlineExceeded(DeedbookError):
     """What was asked for did not happen in the time given; asking again, with the same event id, is harmless."""
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from deedbook.service.access.access import Access
     from deedbook.service.bindings import Bindings
     from deedbook.service.live import Live
+    from deedbook.service.measuring import Measures
     from deedbook.service.settings import ServiceSettings
     from deedbook.service.snapshots import HeldSnapshots
     from deedbook.service.writing import Writer
@@ -27,6 +28,7 @@ class Service:
     access: Access
     bindings: Bindings
     snapshots: HeldSnapshots
+    measures: Measures
     settings: ServiceSettings
     log: Log
     codec: Codec

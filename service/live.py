@@ -17,6 +17,7 @@ from deedbook.events.errors import (
     DeedbookError,
     LogUnavailable,
     ProjectionBusy,
+    ServiceEnding,
     StorageFull,
     StorageUnavailable,
 )
@@ -101,6 +102,7 @@ class Live:
         waits: bool = False,
     ) -> None:
         self.position = 0
+        self.ending = False
         # Told of each batch as it is committed, in the folding thread: to be quick, and to raise nothing.
         self.heard: list[Callable[[Batch], None]] = []
         self._clock = clock
@@ -269,11 +271,21 @@ class Live:
         )
 
     async def changed(self, after: int, *, timeout_seconds: float) -> int:
-        """Wait until the registry's position is past ``after``, or the time is up; return the position."""
+        """Wait until the registry's position is past ``after``, or the time is up; return the position.
+
+        Raises ServiceEnding once no more will be told: whoever follows is to go elsewhere, or come again.
+        """
         await self._arrivals.arrival(
-            lambda: self.position > after or self._over(), timeout_seconds=timeout_seconds
+            lambda: self.position > after or self.ending or self._over(), timeout_seconds=timeout_seconds
         )
+        if self.position <= after and (self.ending or self._over()):
+            raise ServiceEnding("the service is being stopped: go on from here a moment later")
         return self.position
+
+    def end_streams(self) -> None:
+        """Tell all who wait for changes that the service ends; what was asked before is still answered."""
+        self.ending = True
+        self._arrivals.tell()
 
     def wait_until_ready(self, *, timeout_seconds: float) -> bool:
         """Block this thread until all is folded that was there at the start; say whether that is so."""

@@ -56,7 +56,8 @@ class Envelope(TypedDict):
 class Writer:
     """Puts facts on the log for all callers of the service; safe to use from loops and from threads.
 
-    ``begin`` is called before the first append: it puts on an empty log what explains it.
+    ``begin`` is called before the first append: it puts on an empty log what explains it. ``appended`` is told of
+    each append: its topic, how many events, the seconds it took, and "durable" or the error's name.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Writer:
         *,
         clock: Callable[[], int],
         begin: Callable[[], None] = lambda: None,
+        appended: Callable[[str, int, float, str], None] = lambda *_: None,
     ) -> None:
         self.codec = codec
         self.artifacts = artifacts
@@ -76,6 +78,7 @@ class Writer:
         self._log = log
         self._begin = begin
         self._begun = False
+        self._tell_appended = appended
         self._appenders = ThreadPoolExecutor(_APPENDERS, thread_name_prefix="deedbook-append")
         self._times: OrderedDict[str, int] = OrderedDict()
 
@@ -163,9 +166,15 @@ class Writer:
         left = deadline - time.monotonic()
         if left <= 0:
             raise DeadlineExceeded("the request waited too long to be appended; nothing was written")
-        appended = self._log.append(topic, records, timeout_seconds=left)
-        self._live.wake()
-        return appended
+        begun, outcome = time.monotonic(), "durable"
+        try:
+            return self._log.append(topic, records, timeout_seconds=left)
+        except DeedbookError as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            self._live.wake()
+            self._tell_appended(topic, len(records), time.monotonic() - begun, outcome)
 
     def _prepared(self, fact: Fact) -> NewRecord:
         if (problem := problem_of(fact)) is not None:
