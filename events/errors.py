@@ -26,7 +26,14 @@ class PermissionRefused(DeedbookError):
 
 
 class RequestRejected(DeedbookError):
-    """The request is on the log, and the fold rejected it; the message is the fold's reason."""
+    """The request is on the log, and the fold rejected it; the message is the fold's reason.
+
+    ``position``: the registry position of the rejected event, None where whoever raises it doesn't know.
+    """
+
+    def __init__(self, reason: str, *, position: int | None = None) -> None:
+        super().__init__(reason)
+        self.position = position
 
 
 class LogUnavailable(DeedbookError):
