@@ -30,5 +30,4 @@ def harden(headers: MutableHeaders, *, secure: bool) -> None:
     if secure:
         headers["strict-transport-security"] = _HSTS
     headers.setdefault("cache-control", "no-store")
-    headers.setdefault("vary", "cookie, authorization")
     del headers["server"]

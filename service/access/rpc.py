@@ -1,0 +1,204 @@
+"""The door of the gRPC interface: each call has its permission in one table, and what is not there is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, TypeAlias, TypeVar
+
+import grpc
+
+from deedbook.events.errors import DeedbookError, InvalidInput, NotAuthenticated, PermissionRefused
+from deedbook.service.access.access import Access
+from deedbook.service.access.calls import OPEN_SERVICES, PERMISSIONS, SUBSCRIBE, permission_of_subscription
+from deedbook.service.access.roles import Caller
+from deedbook.service.access.streams import OpenStreams
+
+AUTHORIZATION: Final = "authorization"
+# In whose name somebody writes where no tokens are; gRPC's own way to send more than ASCII is the second.
+ACTOR: Final = "deedbook-actor"
+ACTOR_BINARY: Final = "deedbook-actor-bin"
+
+_NO_LONGER: Final = NotAuthenticated("the token that this call began with is no longer good")
+_CALLER: ContextVar[Caller] = ContextVar("caller")
+_Q = TypeVar("_Q")
+_A = TypeVar("_A")
+_Behaviour = Callable[[Any, Any], Any]
+_Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+_Refuse = Callable[[Any, DeedbookError], Awaitable[None]]
+
+
+def caller_of_context(context: object = None) -> Caller:
+    """Return who makes the call that is being answered. Raises PermissionRefused outside of any."""
+    del context
+    try:
+        return _CALLER.get()
+    except LookupError:
+        raise PermissionRefused("this is no call that was let in") from None
+
+
+class AccessInterceptor(grpc.aio.ServerInterceptor):
+    """Lets in who may: by `authorization: Bearer <token>`, on an open server by `deedbook-actor`.
+
+    `refuse` ends a call with an error, so that its client can tell which.
+    """
+
+    def __init__(self, access: Access, refuse: _Refuse | None = None) -> None:
+        self._access = access
+        self._refuse = refuse or _abort
+        self._streams = OpenStreams(access)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[_Q, _A] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[_Q, _A] | None:
+        """Return what answers a call: its handler, or a refusal."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.strip("/").partition("/")[0] in OPEN_SERVICES:
+            return handler
+        try:
+            caller = self._let_in(method, handler_call_details.invocation_metadata)
+        except DeedbookError as error:
+            return self._refusing(handler, error)
+        return self._entered(handler, caller, subscribes=method == SUBSCRIBE)
+
+    def _let_in(self, method: str, metadata: Sequence[tuple[str, str | bytes]]) -> Caller:
+        permission = PERMISSIONS.get(method)
+        if permission is None:
+            raise PermissionRefused("nobody is allowed to call this")
+        caller = self._access.caller_of(_bearer(metadata), claimed=_claimed(metadata))
+        self._access.check(caller, permission)
+        return caller
+
+    def _refusing(self, handler: _Handler, error: DeedbookError) -> _Handler:
+        """Return a handler of the same kind that refuses, and reads nothing of what is sent."""
+
+        async def refuse(request: object, context: object) -> None:
+            del request
+            await self._refuse(context, error)
+
+        async def refuse_stream(request: object, context: object) -> AsyncIterator[object]:
+            await refuse(request, context)
+            yield None  # never reached: it makes this a generator
+
+        return _handler(handler, refuse, refuse_stream, reads=False)
+
+    def _entered(self, handler: _Handler, caller: Caller, *, subscribes: bool) -> _Handler:
+        kinds = (handler.unary_unary, handler.stream_unary, handler.unary_stream, handler.stream_stream)
+        behaviour: Any = next(kind for kind in kinds if kind is not None)
+
+        async def answer(request: object, context: object) -> object:
+            _CALLER.set(caller)
+            if not handler.request_streaming:
+                return await behaviour(request, context)
+            with self._looked_after(caller) as stream:
+                try:
+                    return await behaviour(request, context)
+                except asyncio.CancelledError:
+                    stream.raise_unless_ended()
+            await self._refuse(context, _NO_LONGER)
+            return None
+
+        async def answer_stream(request: object, context: object) -> AsyncIterator[object]:
+            _CALLER.set(caller)
+            if subscribes:
+                await self._check_subscription(caller, request, context)
+            with self._looked_after(caller) as stream:
+                try:
+                    async for message in behaviour(request, context):
+                        yield message
+                    return
+                except asyncio.CancelledError:
+                    stream.raise_unless_ended()
+            await self._refuse(context, _NO_LONGER)
+
+        return _handler(handler, answer, answer_stream)
+
+    @contextmanager
+    def _looked_after(self, caller: Caller) -> Iterator[_Stream]:
+        stream = _Stream(asyncio.current_task())
+        with self._streams.entered(caller, stream.end):
+            yield stream
+
+    async def _check_subscription(self, caller: Caller, request: object, context: object) -> None:
+        try:
+            self._access.check(caller, permission_of_subscription(getattr(request, "topic", "")))
+        except PermissionRefused as error:
+            await self._refuse(context, error)
+
+
+class _Stream:
+    """A call that stays open, in a task of its own."""
+
+    def __init__(self, task: asyncio.Task[Any] | None) -> None:
+        self._task = task
+        self._ended = False
+
+    def end(self) -> None:
+        """End it, whatever it waits for."""
+        self._ended = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def raise_unless_ended(self) -> None:
+        """Go on being cancelled, unless that was our doing: then there is something to say."""
+        if not self._ended or self._task is None:
+            raise asyncio.CancelledError
+        self._task.uncancel()
+
+
+def _bearer(metadata: Sequence[tuple[str, str | bytes]]) -> str | None:
+    """Return the token that a call came with. Raises NotAuthenticated for what is none, and for several."""
+    values = [value for name, value in metadata if name == AUTHORIZATION]
+    if not values:
+        return None
+    scheme, _, token = str(values[0]).partition(" ")
+    if len(values) > 1 or scheme.lower() != "bearer":
+        raise NotAuthenticated("this needs one token, as authorization: Bearer <token>")
+    return token.strip()
+
+
+def _claimed(metadata: Sequence[tuple[str, str | bytes]]) -> str:
+    """Return in whose name a call says that it is made. Raises InvalidInput for what is no text."""
+    given = dict(metadata)
+    found = given.get(ACTOR_BINARY) or given.get(ACTOR) or ""
+    try:
+        return found.decode("utf-8") if isinstance(found, bytes) else found
+    except UnicodeDecodeError:
+        raise InvalidInput("the actor's name is not UTF-8") from None
+
+
+def _handler(
+    like: _Handler,
+    answer: _Behaviour,
+    answer_stream: _Behaviour,
+    *,
+    reads: bool = True,
+) -> _Handler:
+    """Return a handler of the same kind as another; unless it `reads`, requests stay bytes."""
+    match like.request_streaming, like.response_streaming:
+        case False, False:
+            make, behaviour = grpc.unary_unary_rpc_method_handler, answer
+        case True, False:
+            make, behaviour = grpc.stream_unary_rpc_method_handler, answer
+        case False, True:
+            make, behaviour = grpc.unary_stream_rpc_method_handler, answer_stream
+        case _:
+            make, behaviour = grpc.stream_stream_rpc_method_handler, answer_stream
+    made: _Handler = make(behaviour, like.request_deserializer if reads else None, like.response_serializer)
+    return made
+
+
+async def _abort(context: Any, error: DeedbookError) -> None:  # noqa: ANN401 - a context of any call
+    match error:
+        case NotAuthenticated():
+            code = grpc.StatusCode.UNAUTHENTICATED
+        case PermissionRefused():
+            code = grpc.StatusCode.PERMISSION_DENIED
+        case _:
+            code = grpc.StatusCode.INVALID_ARGUMENT
+    await context.abort(code, str(error))
