@@ -123,7 +123,8 @@ def charted(
 
     No such model, metric or parameter is an empty or undivided chart, not an error.
     """
-    conditions, arguments = ["t.model = ?"], [by, metric.name, metric.slice, model]
+    conditions = ["t.model = ?"]
+    arguments: list[object] = [by, metric.name, metric.slice, model]
     if values:
         conditions.append("list_contains(?::varchar[], p.text)")
         arguments.append(list(values))

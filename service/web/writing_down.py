@@ -52,7 +52,7 @@ def number(value: float | None, digits: int = 6) -> str:
     """Return a number to so many significant digits, with all of them in reach where some are left out."""
     if value is None:
         return NOTHING
-    text = _plain(value, digits)
+    text = plain(value, digits)
     exact = repr(value)
     if text.replace(",", "").removeprefix("\N{MINUS SIGN}") == exact.removeprefix("-").removesuffix(".0"):
         return text
@@ -63,7 +63,7 @@ def signed(value: float | None, digits: int = 4) -> str:
     """Return a difference with its sign."""
     if value is None:
         return NOTHING
-    return f"{'+' if value > 0 else '±' if value == 0 else ''}{_plain(value, digits)}"
+    return f"{'+' if value > 0 else '±' if value == 0 else ''}{plain(value, digits)}"
 
 
 def percent(value: float | None) -> str:
@@ -76,7 +76,8 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
-def _plain(value: float, digits: int) -> str:
+def plain(value: float, digits: int = 6) -> str:
+    """Return a number to so many significant digits, as a text and nothing else."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
