@@ -12,6 +12,7 @@ from deedbook.service.context import Service
 from deedbook.service.live import Live
 from deedbook.service.measuring import Measures
 from deedbook.service.snapshots import HeldSnapshots
+from deedbook.service.sql import SqlRunner
 from deedbook.service.writing import Writer
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def live_service(
             appended=measures.append,
         )
         stack.callback(writer.close)
+        sql = SqlRunner.of(live, settings.folder)
+        stack.callback(sql.close)
         service = Service(
             live=live,
             writer=writer,
@@ -76,6 +79,7 @@ def live_service(
             access=Access(tokens or settings.folder / TOKENS_FILE),
             bindings=Bindings(live),
             snapshots=HeldSnapshots(live),
+            sql=sql,
             measures=measures,
             settings=settings,
             log=log,

@@ -10,20 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deedbook.events.errors import InvalidInput
+from deedbook.projector.queries.question import SETTINGS, question
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection, DuckDBPyRelation, Statement
+    from duckdb import DuckDBPyRelation
 
 _ROWS_AT_ONCE = 10_000
 _ZONED = "timestamp with time zone"
-_SETTINGS = (
-    "timezone = 'UTC'",
-    "enable_progress_bar = false",
-    # A table name must never be found among this program's own variables.
-    "python_enable_replacements = false",
-    "enable_external_access = false",
-    "lock_configuration = true",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +41,12 @@ def answered(snapshot: Path, query: str) -> Iterator[Answer]:
         connection = duckdb.connect(str(snapshot), read_only=True)
     with connection:
         with _refusing():
-            for setting in _SETTINGS:
+            for setting in SETTINGS:
                 connection.execute(f"set {setting}")
-            relation = _relation(connection, query)
+            relation = question(connection, query)
             plain = _unzoned(relation)
         names, types = tuple(relation.columns), tuple(str(kind) for kind in relation.types)
         yield Answer(names, types, _rows(plain))
-
-
-def _relation(connection: DuckDBPyConnection, query: str) -> DuckDBPyRelation:
-    statements = connection.extract_statements(query)
-    # A PIVOT is told in several parts, of which only the first statement's text is there.
-    written = [statement for statement in statements if statement.query]
-    if not statements:
-        raise InvalidInput("there is no SQL statement in what was given")
-    if len(written) > 1:
-        raise InvalidInput(f"one SQL statement can be asked at a time, and these are {len(written)}")
-    relation = connection.query(query) if _asks(statements[-1]) else None
-    if relation is None:
-        raise InvalidInput(
-            "the snapshot can be asked, not changed: only statements that return rows are allowed"
-        )
-    return relation
-
-
-def _asks(statement: Statement) -> bool:
-    import duckdb
-
-    return statement.type in {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 
 
 def _unzoned(relation: DuckDBPyRelation) -> DuckDBPyRelation:

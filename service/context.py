@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from deedbook.service.measuring import Measures
     from deedbook.service.settings import ServiceSettings
     from deedbook.service.snapshots import HeldSnapshots
+    from deedbook.service.sql import SqlRunner
     from deedbook.service.writing import Writer
 
 
@@ -28,6 +29,7 @@ class Service:
     access: Access
     bindings: Bindings
     snapshots: HeldSnapshots
+    sql: SqlRunner
     measures: Measures
     settings: ServiceSettings
     log: Log
