@@ -11,8 +11,10 @@ from deedbook.cli.commands import (
     log_training,
     metrics,
     project,
+    serve,
     sql,
     timeline,
+    token,
     training,
     trainings,
     upkeep,
@@ -29,6 +31,7 @@ app.command("metrics")(metrics.metrics)
 app.command("compare")(training.compare)
 app.command("failures")(judgement.failures)
 app.add_typer(judgement.policy, name="policy")
+app.command("serve")(serve.serve)
 app.command("project")(project.project)
 app.command("validate")(validate.validate)
 app.command("revalidate")(judgement.revalidate)
@@ -39,6 +42,7 @@ app.command("deployments")(deployments.deployments)
 app.command("live")(deployments.live)
 app.command("explain")(timeline.explain)
 app.command("events")(timeline.events)
+app.add_typer(token.commands, name="token")
 app.command("sql")(sql.sql)
 app.command("snapshot")(upkeep.snapshot)
 app.command("rebuild")(upkeep.rebuild)
