@@ -133,6 +133,11 @@ class Writer:
         appended = await self._appended(topics.pop(), facts, timeout_seconds)
         return [position for _, position in appended]
 
+    async def place(self, fact: Fact, *, timeout_seconds: float = 30.0) -> tuple[int, int]:
+        """Append one fact, durably, and return its (partition, position); raises as `decide` does."""
+        ((partition, position),) = await self._appended(fact.topic, [fact], timeout_seconds)
+        return partition, position
+
     def decide_blocking(self, fact: Fact, *, timeout_seconds: float = 30.0) -> Answer:
         """Do what `decide` does, in a thread that may wait: never in an event loop's."""
         deadline = time.monotonic() + timeout_seconds

@@ -1,0 +1,1 @@
+"""The gRPC interface, served: deedbook.v1.Registry, health and reflection."""
