@@ -4,6 +4,7 @@ Each takes a connection on a projection or a snapshot, and returns frozen datacl
 zone UTC. What does not exist raises NotFound; a list without entries is empty.
 """
 
+from deedbook.projector.queries.asking import position_at
 from deedbook.projector.queries.comparison import ComparedMetric, ComparedParameter, Comparison, compare
 from deedbook.projector.queries.deployments import (
     BoundModel,
@@ -12,6 +13,7 @@ from deedbook.projector.queries.deployments import (
     LiveRelease,
     ModelLoad,
     binding,
+    binding_id,
     deployment_id_of,
     deployment_with_id,
     deployments,
@@ -26,9 +28,11 @@ from deedbook.projector.queries.detail import (
     ParameterValue,
     StepMetric,
     TrainingDetail,
+    TrainingName,
     overrides_of,
     training_detail,
     training_id_of,
+    training_names,
 )
 from deedbook.projector.queries.filters import MetricFilter, MetricName
 from deedbook.projector.queries.fleet import (
@@ -50,7 +54,15 @@ from deedbook.projector.queries.overview import (
     policies,
     request_sets,
 )
-from deedbook.projector.queries.periods import LivePeriod, Timeline, live_periods, timelines
+from deedbook.projector.queries.periods import (
+    DeployedNames,
+    LivePeriod,
+    Timeline,
+    deployed_names,
+    first_recorded_at,
+    live_periods,
+    timelines,
+)
 from deedbook.projector.queries.search import TrainingSummary, search, summaries
 from deedbook.projector.queries.series import MetricSeries, SeriesPoint, metric_series
 from deedbook.projector.queries.story import Story, StoryLine, deployment_story, explain, training_story
@@ -79,6 +91,7 @@ __all__ = [
     "ComparedMetric",
     "ComparedParameter",
     "Comparison",
+    "DeployedNames",
     "Deployment",
     "Event",
     "Failure",
@@ -110,11 +123,14 @@ __all__ = [
     "StoryLine",
     "Timeline",
     "TrainingDetail",
+    "TrainingName",
     "TrainingSummary",
     "Validation",
     "Verdict",
     "binding",
+    "binding_id",
     "compare",
+    "deployed_names",
     "deployment_id_of",
     "deployment_story",
     "deployment_with_id",
@@ -123,6 +139,7 @@ __all__ = [
     "explain",
     "failure_names",
     "failures",
+    "first_recorded_at",
     "fleet",
     "gate_evidence",
     "hosts_of",
@@ -133,6 +150,7 @@ __all__ = [
     "models",
     "overrides_of",
     "policies",
+    "position_at",
     "releases",
     "request_sets",
     "search",
@@ -144,6 +162,7 @@ __all__ = [
     "timelines",
     "training_detail",
     "training_id_of",
+    "training_names",
     "training_story",
     "validations_of",
     "verdicts_of",

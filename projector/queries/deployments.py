@@ -304,3 +304,16 @@ def deployment_id_of(connection: duckdb.DuckDBPyConnection, text: str) -> str | 
     if len(found) > 1:
         raise InvalidInput(f"several deployments begin with {text[:200]}: give more of the id")
     return str(found[0]["deployment_id"]) if found else None
+
+
+def binding_id(
+    connection: duckdb.DuckDBPyConnection, service: str, environment: str, release: str | None
+) -> str | None:
+    """Return the id of the deployment that bound a release, None where none did."""
+    row = ask_one(
+        connection,
+        "select deployment_id from main.deployments where service = ? and environment = ? and release = ? "
+        "and decision = 'accepted'",
+        [service, environment, release],
+    )
+    return None if row is None else str(row["deployment_id"])

@@ -20,7 +20,7 @@ from deedbook.projector.queries.validations import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     import duckdb
@@ -160,6 +160,27 @@ def training_detail(connection: duckdb.DuckDBPyConnection, training_id: str) -> 
         model_loads=model_loads(connection, training_id=training_id),
         events=events(connection, subject=training_id, limit=_MAX_EVENTS),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingName:
+    """What people call a training, by its id."""
+
+    training_id: str
+    model: str
+    version: int
+
+
+def training_names(
+    connection: duckdb.DuckDBPyConnection, training_ids: Collection[str]
+) -> dict[str, TrainingName]:
+    """Return the names of trainings by id; unknown ones are left out."""
+    rows = ask(
+        connection,
+        "select training_id, model, version from base.training where training_id in (select unnest(?::varchar[]))",
+        [list(training_ids)],
+    )
+    return {row["training_id"]: TrainingName(**row) for row in rows}
 
 
 def training_id_of(connection: duckdb.DuckDBPyConnection, text: str) -> str:

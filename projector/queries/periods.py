@@ -99,3 +99,32 @@ def live_periods(
         [training_id, deployment_id],
     )
     return tuple(LivePeriod(**row) for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployedNames:
+    """The services, environments and models of all deployments that were ever asked for, by name."""
+
+    services: tuple[str, ...]
+    environments: tuple[str, ...]
+    models: tuple[str, ...]
+
+
+def deployed_names(connection: duckdb.DuckDBPyConnection) -> DeployedNames:
+    """Return what deployments, and the fleet, can be asked for by."""
+    spoken = ask(
+        connection,
+        "select service, environment from main.deployments union select service, environment from main.model_loads",
+    )
+    models = ask(connection, "select distinct model from main.deployment_models order by model")
+    return DeployedNames(
+        services=tuple(sorted({row["service"] for row in spoken})),
+        environments=tuple(sorted({row["environment"] for row in spoken})),
+        models=tuple(row["model"] for row in models),
+    )
+
+
+def first_recorded_at(connection: duckdb.DuckDBPyConnection) -> datetime | None:
+    """Return when the log's first registry event was recorded, None while there is none."""
+    found = ask(connection, "select recorded_at from main.events where topic = 'registry' and position = 0")
+    return found[0]["recorded_at"] if found else None

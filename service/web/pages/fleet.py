@@ -1,0 +1,91 @@
+"""The fleet: which instance runs what, who disagrees with what is current, and who was not heard of for long."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from deedbook.projector import queries
+from deedbook.projector.queries import Agreement
+from deedbook.service.access.roles import Permission
+from deedbook.service.web import asked
+from deedbook.service.web.pages import Page
+from deedbook.service.web.rendering import page, service_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_QUIET_DAYS: Final = 30
+_MAX_DAYS: Final = 3_650
+_MAX_WORDS: Final = 2_000
+
+
+class Show(StrEnum):
+    """Which instances are listed."""
+
+    DISAGREEING = "disagreeing"
+    QUIET = "quiet"
+
+
+def fleet(request: Request) -> Response:
+    """Return the services with their instances; `days`: after how many without a word one counts as quiet."""
+    query = request.query_params
+    service, environment = asked.name(query, "service"), asked.name(query, "environment")
+    show = asked.choice(query, "show", Show)
+    days = asked.whole(query, "days", least=1, most=_MAX_DAYS) or _QUIET_DAYS
+    now = datetime.fromtimestamp(service_of(request).writer.clock() / 1e6, UTC)
+    with service_of(request).live.reading() as connection:
+        found = queries.fleet(connection, service=service, environment=environment, limit=_MAX_WORDS + 1)
+        known = queries.deployed_names(connection)
+    quiet_before = now - timedelta(days=days)
+    hosts = [host for one in found for host in one.hosts]
+    disagreeing = [host for host in hosts if not host.agrees]
+    quiet = [host for host in hosts if host.heard_at < quiet_before]
+    return page(
+        request,
+        "fleet.html",
+        services=found,
+        listed=_listing(show, quiet_before),
+        known=known,
+        service=service,
+        environment=environment,
+        show=show,
+        days=days,
+        quiet_before=quiet_before,
+        hosts=len(hosts),
+        disagreeing=len(disagreeing),
+        quiet=len(quiet),
+        unanswered=[one for one in found if one.release is not None and not _answered(one)],
+        cut=_MAX_WORDS if sum(len(host.loads) for host in hosts) > _MAX_WORDS else None,
+    )
+
+
+def _listing(
+    show: Show | None, quiet_before: datetime
+) -> Callable[[queries.FleetService], list[queries.FleetHost]]:
+    """Return what tells a service's instances that are listed: who disagrees first, then by name."""
+
+    def listed(service: queries.FleetService) -> list[queries.FleetHost]:
+        hosts = sorted(service.hosts, key=lambda host: (host.agrees, host.instance))
+        match show:
+            case Show.DISAGREEING:
+                return [host for host in hosts if not host.agrees]
+            case Show.QUIET:
+                return [host for host in hosts if host.heard_at < quiet_before]
+            case None:
+                return hosts
+
+    return listed
+
+
+def _answered(service: queries.FleetService) -> bool:
+    """Tell whether any instance says that it runs the current release."""
+    spoken = (load for host in service.hosts for load in host.loads)
+    return any(load.agreement not in {Agreement.SILENT, Agreement.OTHER_RELEASE} for load in spoken)
+
+
+PAGES: Final = (Page(path="/fleet", endpoint=fleet, permission=Permission.READ),)
