@@ -28,6 +28,7 @@ from deedbook.events.errors import (
     PermissionRefused,
     ProjectionBusy,
     RequestRejected,
+    ServiceEnding,
     StorageFull,
     StorageUnavailable,
 )
@@ -58,6 +59,7 @@ SAYINGS: Final[dict[type[DeedbookError], Saying]] = {
     PermissionRefused: Saying(grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_REFUSED"),
     AccessDenied: Saying(grpc.StatusCode.PERMISSION_DENIED, "ACCESS_DENIED"),
     LogUnavailable: Saying(grpc.StatusCode.UNAVAILABLE, "LOG_UNAVAILABLE"),
+    ServiceEnding: Saying(grpc.StatusCode.UNAVAILABLE, "SERVICE_ENDING"),
     StorageUnavailable: Saying(grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE"),
     ProjectionBusy: Saying(grpc.StatusCode.UNAVAILABLE, "PROJECTION_BUSY"),
     StorageFull: Saying(grpc.StatusCode.RESOURCE_EXHAUSTED, "STORAGE_FULL"),
