@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from pathlib import Path
 
 from deedbook.cli.plain_text import plain
 from deedbook.client.place import Place, Surroundings, place_of
@@ -16,16 +15,13 @@ from deedbook.events.errors import InvalidInput
 DEFAULT_URL = "sqlite:///./.deedbook"
 DEFAULT_TIMEOUT_SECONDS = 30.0
 MAX_TIMEOUT_SECONDS = 86_400.0
-TOKENS_NAME = "tokens.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Where the registry is, who is speaking, and how long to wait for other processes.
 
-    `tokens`: the file of the service's tokens, where it is not the folder's.
-    `debug`: what was not expected ends with its traceback. `tokens`: where the tokens of those who may use the
-    service are kept, if not in the registry's folder.
+    `debug`: what was not expected ends with its traceback.
     """
 
     url: str = DEFAULT_URL
@@ -43,8 +39,6 @@ class Settings:
             actor=environment.get("DEEDBOOK_ACTOR") or _person(),
             timeout_seconds=_timeout(environment.get("DEEDBOOK_TIMEOUT_SECONDS") or ""),
             debug=environment.get("DEEDBOOK_DEBUG", "") not in {"", "0"},
-            tokens=environment.get("DEEDBOOK_TOKENS") or "",
-            tokens=environment.get("DEEDBOOK_TOKENS", ""),
             surroundings=Surroundings.read(environment),
         )
 
@@ -52,18 +46,14 @@ class Settings:
         """Return where the registry is; raises InvalidInput for a URL that names none."""
         return place_of(self.url, self.surroundings)
 
-    def tokens_file(self) -> Path:
-        """Return where the service's tokens are kept. Raises InvalidInput where the service is somebody else's."""
+    def tokens_path(self) -> Path:
+        """Return the file that tokens are kept in. Raises InvalidInput where the service is somebody else's."""
         if self.tokens:
             return Path(self.tokens).absolute()
         place = self.place()
         if place.service is not None:
             raise InvalidInput("tokens are made where the service runs, with the URL of its log")
-        return place.folder / "tokens.json"
-
-    def tokens_path(self) -> Path:
-        """Return the file that tokens are kept in."""
-        return Path(self.tokens).absolute() if self.tokens else self.place().folder / TOKENS_NAME
+        return place.folder / TOKENS_NAME
 
     def given(self, *, url: str | None, actor: str | None) -> Settings:
         """Return the settings with what the command line says instead."""

@@ -128,7 +128,7 @@ def _file_of(settings: Settings, *, make_folder: bool = False) -> TokenFile:
     """Return the file that the tokens are in, or will be. Raises NotFound where there is no registry."""
     from deedbook.service.access.token_file import TokenFile
 
-    path = settings.tokens_file()
+    path = settings.tokens_path()
     if make_folder and not path.parent.is_dir():
         if settings.tokens or settings.place().kafka is None:
             raise NotFound(f"there is no folder {path.parent}: `deedbook init` makes a registry")
