@@ -104,6 +104,9 @@ def _make_code(root: Path, fingerprint: str) -> None:
         # What protoc leaves open, strict type checkers ask for.
         types = CODE / "registry_pb2.pyi"
         written[types] = re.sub(r"(?<!as )\b_Mapping\b(?!\[)", "_Mapping[str, object]", written[types])
+        written[CODE / "registry_pb2_grpc.py"] += (
+            "\n\nRegistryAsyncStub = RegistryStub  # to type checkers another\n"
+        )
         written[STUBS] = _stubs((made / "registry.binpb").read_bytes())
     for path, text in written.items():
         _write(root / path, f"# {_BEGINNING} {fingerprint}\n{text}")
@@ -124,7 +127,7 @@ from deedbook.api.v1 import registry_pb2 as pb
 def _stubs(descriptors: bytes) -> str:
     """Return the types of registry_pb2_grpc, which protoc leaves out.
 
-    `RegistryAsyncStub` is there for type checkers alone: it is what `RegistryStub` of an aio channel is.
+    `RegistryAsyncStub` is `RegistryStub`, of an aio channel: another class to type checkers alone.
     """
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
 

@@ -23,7 +23,7 @@ from deedbook.api.errors import (
     to_status,
 )
 from deedbook.api.v1 import registry_pb2 as pb
-from deedbook.api.v1.registry_pb2_grpc import RegistryServicer, RegistryStub
+from deedbook.api.v1.registry_pb2_grpc import RegistryAsyncStub, RegistryServicer, RegistryStub
 from deedbook.events import errors
 from deedbook.events.errors import (
     DeadlineExceeded,
@@ -238,7 +238,7 @@ def test_a_blocking_and_an_aio_channel_read_the_same_error() -> None:
         one = await asyncio.to_thread(blocking, address)
         async with grpc.aio.insecure_channel(address) as channel:
             try:
-                await RegistryStub(channel).GetStatus(pb.GetStatusRequest(), timeout=20)
+                await RegistryAsyncStub(channel).GetStatus(pb.GetStatusRequest(), timeout=20)
             except grpc.RpcError as error:
                 return one, error
         raise AssertionError
