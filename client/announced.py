@@ -6,19 +6,15 @@ in one partition, until partitions are added: then the older are where they were
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import math
-import queue
-import threading
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
+from deedbook.client.following import PATIENCE_SECONDS, WAIT_SECONDS, News
 from deedbook.client.patience import within
-from deedbook.events.errors import LogUnavailable, NotFound, Undecodable, UnknownSchema
+from deedbook.events.errors import NotFound, Undecodable, UnknownSchema
 from deedbook.events.facts import DEPLOYMENTS, DeploymentCreated, DeploymentRejected
 from deedbook.events.names import shown
 from deedbook.events.shape import problem_of
@@ -31,19 +27,10 @@ if TYPE_CHECKING:
     from deedbook.events.facts import DeployedModel
     from deedbook.events.log import Log, Record
 
-News: TypeAlias = DeploymentCreated | DeploymentRejected
-
 _LOG = logging.getLogger(__name__)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# An end that is asked for is noticed so soon.
-_WAIT_SECONDS = 0.2
 # Partitions besides the service's own are looked at this often: news come there only while partitions are added.
 _LOOK_SECONDS = 1.0
-_AWAY_SECONDS = 1.0
-_PATIENCE_SECONDS = 5.0
-_MAX_REMEMBERED = 10_000
-# News that nobody takes are not read on for ever.
-_MAX_AHEAD = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,83 +151,37 @@ def _bound(model: DeployedModel) -> BoundModel:
     )
 
 
-class Following:
-    """What a service is told from now on, or of what was decided at a registry position or after it.
+class LogFeed:
+    """The news that a log brings, from where the topic ends now, or from its beginning.
 
-    `open_log` returns the log, opened or opened before; it is asked again while that is away. Now is when this is
-    made, or when the log first answers. Raises what asking raises, but for LogUnavailable.
+    `open_log` returns the log, opened or opened before; it is asked again while that is away.
     """
 
-    def __init__(self, open_log: Callable[[], Log], listener: Listener, since_position: int | None) -> None:
+    def __init__(self, open_log: Callable[[], Log], listener: Listener, *, from_the_beginning: bool) -> None:
         self._open_log = open_log
         self._listener = listener
-        self._since = since_position
+        self._from_the_beginning = from_the_beginning
         self._next: dict[int, int] = {}
         self._look_at = 0.0
-        self._told: OrderedDict[str, None] = OrderedDict()
-        self._away = False
-        self._news: queue.Queue[News | Exception] = queue.Queue(_MAX_AHEAD)
-        self._ended = threading.Event()
-        try:
-            self._next = within(_PATIENCE_SECONDS, self._start, "the registry")
-        except LogUnavailable as error:
-            self._complain(error)
 
-    def until(self, stop: Callable[[], bool], timeout_seconds: float | None) -> Iterator[News]:
-        """Yield each piece of news once, until `stop` says so or none came for as long as the time-out.
+    def start(self) -> None:
+        """Find where the topic ends; raises LogUnavailable, also where nobody answers."""
+        self._next = within(PATIENCE_SECONDS, self._starts, "the registry")
 
-        The log is listened to in a thread of its own: however long that hangs, an end that is asked for is one.
-        """
-        threading.Thread(target=self._listen, name="deedbook following", daemon=True).start()
-        quiet_since = time.monotonic()
-        try:
-            while not stop():
-                left = (
-                    math.inf if timeout_seconds is None else quiet_since + timeout_seconds - time.monotonic()
-                )
-                try:
-                    news = self._news.get(timeout=min(max(left, 0.0), _WAIT_SECONDS))
-                except queue.Empty:
-                    if left <= 0:
-                        return
-                    continue
-                if isinstance(news, Exception):
-                    if stop():  # closing a log is no trouble to those who asked for the end
-                        return
-                    raise news
-                yield news
-                quiet_since = time.monotonic()
-        finally:
-            self._ended.set()
-
-    def _listen(self) -> None:
-        """Put all news where they are waited for; what ends this as well."""
-        try:
-            while not self._ended.is_set():
-                try:
-                    for record in self._heard(self._open_log()):
-                        if (news := self._fresh(record)) is not None:
-                            self._put(news)
-                except LogUnavailable as error:
-                    self._complain(error)
-                    self._ended.wait(_AWAY_SECONDS)
-        except Exception as error:  # noqa: BLE001 (raised where the news are waited for)
-            self._put(error)
-
-    def _put(self, news: News | Exception) -> None:
-        while not self._ended.is_set():
-            with contextlib.suppress(queue.Full):
-                self._news.put(news, timeout=_WAIT_SECONDS)
-                return
-
-    def _start(self) -> dict[int, int]:
+    def _starts(self) -> dict[int, int]:
         ends = self._open_log().ends([DEPLOYMENTS])
-        return {partition: end if self._since is None else 0 for (_, partition), end in ends.items()}
+        return {partition: 0 if self._from_the_beginning else end for (_, partition), end in ends.items()}
 
-    def _heard(self, log: Log) -> Iterator[Record]:
+    def heard(self) -> Iterator[News | None]:
+        """Yield what is new, waiting for it for a moment; raises LogUnavailable."""
+        for record in self._records(self._open_log()):
+            yield self._listener.heard(record)
+        yield None
+
+    def _records(self, log: Log) -> Iterator[Record]:
         """Yield what is new in the service's own partition, waiting for it, and now and then in the others."""
         if not self._next:
-            self._next = self._start()
+            self._next = self._starts()
         if time.monotonic() >= self._look_at:
             for (_, partition), end in log.ends([DEPLOYMENTS]).items():
                 # One that was not there is new, and so is all it holds.
@@ -249,27 +190,12 @@ class Following:
                     yield record
             self._look_at = time.monotonic() + _LOOK_SECONDS
         own = _partition_of(self._listener.service.encode(), len(self._next))
-        for record in log.read(DEPLOYMENTS, own, self._next[own], timeout_seconds=_WAIT_SECONDS):
+        for record in log.read(DEPLOYMENTS, own, self._next[own], timeout_seconds=WAIT_SECONDS):
             self._next[own] = record.position + 1
             yield record
-        if self._away:
-            _LOG.warning("the registry is back: going on")
-            self._away = False
 
-    def _fresh(self, record: Record) -> News | None:
-        """Return the news in a record, None where there are none, or were told before."""
-        news = self._listener.heard(record)
-        if news is None or news.event_id in self._told or news.requested_at_position < (self._since or 0):
-            return None
-        self._told[news.event_id] = None
-        if len(self._told) > _MAX_REMEMBERED:
-            self._told.popitem(last=False)
-        return news
-
-    def _complain(self, error: LogUnavailable) -> None:
-        if not self._away:
-            _LOG.warning("the registry is away (%s): going on as soon as that changes", error)
-            self._away = True
+    def interrupt(self) -> None:
+        """Nothing waits for longer than a moment."""
 
 
 def _partition_of(key: bytes, partitions: int) -> int:

@@ -35,7 +35,7 @@ from deedbook.events.names import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from deedbook.client.announced import News
+    from deedbook.client.following import News
     from deedbook.projector.queries import BoundModel, Deployment
 
 T = TypeVar("T")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from deedbook.client.announced import Following, Listener, announced_binding
+from deedbook.client.announced import Listener, LogFeed, announced_binding
+from deedbook.client.following import Following
 from deedbook.client.reading import Reader
 from deedbook.events.errors import NotFound
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from deedbook.artifacts.store import ArtifactStore
-    from deedbook.client.announced import News
+    from deedbook.client.following import News
     from deedbook.client.preparing import Prepared, Preparer
     from deedbook.client.recording import Recorder
     from deedbook.projector.queries import Deployment
@@ -89,7 +90,8 @@ class LogSource:
         self, since_position: int | None, stop: Callable[[], bool], timeout_seconds: float | None
     ) -> Iterator[News]:
         """Read what is announced; raises what asking raises, but for LogUnavailable."""
-        return Following(self._recorder.log, self._listener, since_position).until(stop, timeout_seconds)
+        feed = LogFeed(self._recorder.log, self._listener, from_the_beginning=since_position is not None)
+        return Following(feed, since_position).until(stop, timeout_seconds)
 
     def close(self) -> None:
         """Let go of the log."""

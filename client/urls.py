@@ -9,7 +9,8 @@ from deedbook.events.errors import InvalidInput
 from deedbook.events.names import shown
 
 _SUPPORTED = (
-    "a registry is at sqlite:///folder (in this folder), sqlite:////absolute/folder, or kafka://host:9092"
+    "a registry is at sqlite:///folder (in this folder), sqlite:////absolute/folder, kafka://host:9092, or behind a "
+    "service at grpc://host:8471 or grpcs://host:8471"
 )
 
 

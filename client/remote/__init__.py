@@ -1,0 +1,1 @@
+"""A registry behind a service: what `grpc://` and `grpcs://` name."""
