@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, TypeAlias, TypeVar
 
 import grpc
 
+from deedbook.api.errors import to_status
 from deedbook.events.errors import DeedbookError, InvalidInput, NotAuthenticated, PermissionRefused
 from deedbook.service.access.access import Access
 from deedbook.service.access.calls import OPEN_SERVICES, PERMISSIONS, SUBSCRIBE, permission_of_subscription
@@ -27,7 +28,6 @@ _Q = TypeVar("_Q")
 _A = TypeVar("_A")
 _Behaviour = Callable[[Any, Any], Any]
 _Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
-_Refuse = Callable[[Any, DeedbookError], Awaitable[None]]
 
 
 def caller_of_context(context: object = None) -> Caller:
@@ -40,14 +40,10 @@ def caller_of_context(context: object = None) -> Caller:
 
 
 class AccessInterceptor(grpc.aio.ServerInterceptor):
-    """Lets in who may: by `authorization: Bearer <token>`, on an open server by `deedbook-actor`.
+    """Lets in who may: by `authorization: Bearer <token>`, on an open server by `deedbook-actor`."""
 
-    `refuse` ends a call with an error, so that its client can tell which.
-    """
-
-    def __init__(self, access: Access, refuse: _Refuse | None = None) -> None:
+    def __init__(self, access: Access) -> None:
         self._access = access
-        self._refuse = refuse or _abort
         self._streams = OpenStreams(access)
 
     async def intercept_service(
@@ -79,7 +75,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
 
         async def refuse(request: object, context: object) -> None:
             del request
-            await self._refuse(context, error)
+            await _refuse(context, error)
 
         async def refuse_stream(request: object, context: object) -> AsyncIterator[object]:
             await refuse(request, context)
@@ -100,7 +96,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
                     return await behaviour(request, context)
                 except asyncio.CancelledError:
                     stream.raise_unless_ended()
-            await self._refuse(context, _NO_LONGER)
+            await _refuse(context, _NO_LONGER)
             return None
 
         async def answer_stream(request: object, context: object) -> AsyncIterator[object]:
@@ -109,12 +105,13 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
                 await self._check_subscription(caller, request, context)
             with self._looked_after(caller) as stream:
                 try:
-                    async for message in behaviour(request, context):
-                        yield message
+                    async with aclosing(behaviour(request, context)) as messages:
+                        async for message in messages:
+                            yield message
                     return
                 except asyncio.CancelledError:
                     stream.raise_unless_ended()
-            await self._refuse(context, _NO_LONGER)
+            await _refuse(context, _NO_LONGER)
 
         return _handler(handler, answer, answer_stream)
 
@@ -128,7 +125,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         try:
             self._access.check(caller, permission_of_subscription(getattr(request, "topic", "")))
         except PermissionRefused as error:
-            await self._refuse(context, error)
+            await _refuse(context, error)
 
 
 class _Stream:
@@ -193,12 +190,7 @@ def _handler(
     return made
 
 
-async def _abort(context: Any, error: DeedbookError) -> None:  # noqa: ANN401 - a context of any call
-    match error:
-        case NotAuthenticated():
-            code = grpc.StatusCode.UNAUTHENTICATED
-        case PermissionRefused():
-            code = grpc.StatusCode.PERMISSION_DENIED
-        case _:
-            code = grpc.StatusCode.INVALID_ARGUMENT
-    await context.abort(code, str(error))
+async def _refuse(context: Any, error: DeedbookError) -> None:  # noqa: ANN401 - a context of any call
+    """End a call, so that its client can tell why."""
+    ended = to_status(error)
+    await context.abort(ended.code, ended.sentence, ended.trailers)
