@@ -31,6 +31,26 @@ __all__ = [
     "s3_place",
 ]
 
+# Files with few tests that take long: begun first, so that no process is left alone with one at the end.
+LONG = (
+    "test_browser",
+    "test_copying_kafka",
+    "test_demo",
+    "test_faust_worker",
+    "test_kafka_",
+    "test_races",
+    "test_sandbox_isolation",
+    "test_serve",
+    "test_servers",
+    "test_serving",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the long files first, all else left in order."""
+    items.sort(key=lambda item: not item.path.name.startswith(LONG))
+
+
 # Examples may take as long as they take: a slow machine is no failure. In CI they are the same ones each time.
 settings.register_profile("deedbook", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 settings.load_profile("deedbook")
