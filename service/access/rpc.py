@@ -27,7 +27,7 @@ _CALLER: ContextVar[Caller] = ContextVar("caller")
 _Q = TypeVar("_Q")
 _A = TypeVar("_A")
 _Behaviour = Callable[[Any, Any], Any]
-_Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 def caller_of_context(context: object = None) -> Caller:
