@@ -38,6 +38,11 @@ class Listing:
     pickable_parameters: tuple[str, ...]
     comparisons: tuple[str, ...] = tuple(Comparison)
 
+    @property
+    def has_code(self) -> bool:
+        """Whether any of the rows says which code it was trained by."""
+        return any(training.git_sha for training in self.trainings)
+
     def by_metric(self, metric: MetricName) -> str:
         """Return the address of the list in a metric's order; in the other direction, where it is in that order."""
         down = self.direction(metric) is True

@@ -9,6 +9,9 @@ from typing import Final
 from markupsafe import Markup
 
 NOTHING: Final = "\N{EN DASH}"
+# Numbers within these are written out, others with an exponent.
+_SMALL: Final = 1e-4
+_LARGE: Final = 1e15
 _STEPS: Final = (
     (60, "second", 1),
     (3_600, "minute", 60),
@@ -45,7 +48,7 @@ def ago(moment: datetime | None, now: datetime | None = None) -> str:
 def _element(utc: datetime, text: str, zone: str = "") -> Markup:
     exact = utc.isoformat(timespec="microseconds").replace("+00:00", "Z")
     zone_mark = Markup(' <abbr title="Coordinated Universal Time">{}</abbr>').format(zone) if zone else ""
-    return Markup('<time datetime="{}" title="{}">{}</time>{}').format(exact, exact, text, zone_mark)
+    return Markup('<time datetime="{}" title="{}">{}{}</time>').format(exact, exact, text, zone_mark)
 
 
 def number(value: float | None, digits: int = 6) -> str:
@@ -82,8 +85,15 @@ def plain(value: float, digits: int = 6) -> str:
         return "NaN"
     if math.isinf(value):
         return "∞" if value > 0 else "\N{MINUS SIGN}∞"
-    whole = value == int(value) and abs(value) < 1e15
-    text = f"{int(value):,}" if whole else f"{value:,.{digits}g}"
+    if value == int(value) and abs(value) < _LARGE:
+        text = f"{int(value):,}"
+    elif _SMALL <= abs(value) < _LARGE:
+        # So many significant digits, but never fewer than stand before the point.
+        decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+        text = f"{value:,.{decimals}f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+    else:
+        text = f"{value:.{digits}g}"
     return text.replace("-", "\N{MINUS SIGN}") if text.startswith("-") else text
 
 

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deedbook.projector import queries
+from deedbook.projector.queries.glance import glances
 from deedbook.service.access.roles import Permission
 from deedbook.service.web.pages import Page
 from deedbook.service.web.rendering import page, service_of
 
+FAILURES_DAYS: Final = 7
+
 
 def models(request: Request) -> Response:
-    """Return all models."""
-    with service_of(request).live.reading() as connection:
-        found = queries.models(connection)
-    return page(request, "models.html", models=found)
+    """Return all models; where there are none, how to log the first training."""
+    service = service_of(request)
+    since = datetime.now(UTC) - timedelta(days=FAILURES_DAYS)
+    with service.live.reading() as connection:
+        found = glances(connection, failures_since=since)
+    if found:
+        return page(request, "models.html", models=found, failures_days=FAILURES_DAYS)
+    return page(
+        request,
+        "first_training.html",
+        registry=service.settings.registry,
+        secure=service.settings.secure,
+        required=service.access.required,
+    )
 
 
 PAGES: Final = (Page(path="/", endpoint=models, permission=Permission.READ),)
