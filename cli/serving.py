@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from deedbook.cli.wiring import Registry
+from deedbook.cli.wiring import Registry, opened
+from deedbook.projector.owner import Owner
 from deedbook.service.access.access import Access
 from deedbook.service.bindings import Bindings
 from deedbook.service.context import Service
@@ -16,13 +18,42 @@ from deedbook.service.sql import SqlRunner
 from deedbook.service.writing import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from deedbook.cli.settings import Settings
     from deedbook.projector.store import Store
+    from deedbook.service.running import Serving
     from deedbook.service.settings import ServiceSettings
 
-TOKENS_FILE = "tokens.json"
+
+def serving(settings: Settings, served: ServiceSettings, *, told: Callable[[Serving], None]) -> None:
+    """Serve a registry until the end is asked for; on the embedded log it is made where there is none.
+
+    Raises ProjectionBusy where another process keeps the folder, InvalidInput, and what has ended the folding.
+    """
+    from deedbook.service.judging import Judging
+    from deedbook.service.running import serve
+
+    where: list[Serving] = []
+
+    def who() -> str:
+        reached = f" at {where[0].web} and {where[0].grpc}" if where else ""
+        return f"deedbook serve{reached}, process {os.getpid()}"
+
+    def tell(serving: Serving) -> None:
+        where.append(serving)
+        told(serving)
+
+    with opened(settings, create=True) as registry, ExitStack() as stack:
+        service = stack.enter_context(live_service(registry, served, tokens=settings.tokens_path(), who=who))
+        if served.validation:
+            judging = Judging(
+                service.live, service.log, service.codec, service.artifacts, clock=registry.recorder.clock
+            )
+            stack.callback(judging.close)
+            judging.start()
+        serve(service, told=tell)
 
 
 @contextmanager
@@ -30,12 +61,14 @@ def live_service(
     registry: Registry,
     settings: ServiceSettings,
     *,
-    tokens: Path | None = None,
+    tokens: Path,
+    who: Callable[[], str],
     remind_seconds: float = 5.0,
 ) -> Iterator[Service]:
     """Begin to fold a registry, and hand out all that its front ends need; ends with the last fold.
 
-    ``tokens``: the file that they are kept in, else the folder's. Raises InvalidInput.
+    ``tokens``: the file that they are kept in. ``who``: what this process is, for others in the folder. Raises
+    ProjectionBusy where another process keeps the folder, InvalidInput for a token file that can't be trusted.
     """
     recorder, log = registry.recorder, registry.log
 
@@ -58,6 +91,13 @@ def live_service(
             remind_seconds=remind_seconds,
             waits=registry.place.kafka is not None,
         )
+        owner = Owner(
+            registry.place.folder,
+            who=who,
+            identity=log.identity(),
+            snapshot=lambda ends, seconds: live.following.snapshots.holding(ends, timeout_seconds=seconds),
+        )
+        stack.enter_context(owner)
         stack.callback(live.close)
         measures = Measures(live)
         writer = Writer(
@@ -76,7 +116,7 @@ def live_service(
             live=live,
             writer=writer,
             artifacts=recorder.artifacts,
-            access=Access(tokens or settings.folder / TOKENS_FILE),
+            access=Access(tokens),
             bindings=Bindings(live),
             snapshots=HeldSnapshots(live),
             sql=sql,

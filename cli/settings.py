@@ -15,6 +15,7 @@ from deedbook.events.errors import InvalidInput
 DEFAULT_URL = "sqlite:///./.deedbook"
 DEFAULT_TIMEOUT_SECONDS = 30.0
 MAX_TIMEOUT_SECONDS = 86_400.0
+TOKENS_NAME = "tokens.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Settings:
             actor=environment.get("DEEDBOOK_ACTOR") or _person(),
             timeout_seconds=_timeout(environment.get("DEEDBOOK_TIMEOUT_SECONDS") or ""),
             debug=environment.get("DEEDBOOK_DEBUG", "") not in {"", "0"},
+            tokens=environment.get("DEEDBOOK_TOKENS") or "",
             surroundings=Surroundings.read(environment),
         )
 

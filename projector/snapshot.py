@@ -89,7 +89,8 @@ class Snapshots:
         self._wake = wake
         self._changed = threading.Condition()
         self._asked: list[Mapping[tuple[str, int], int]] = []
-        self._published: Mapping[tuple[str, int], int] = {}
+        # What the newest one holds; None before this process has published any.
+        self._published: Mapping[tuple[str, int], int] | None = None
         self._refused: tuple[int, DeedbookError] | None = None
         self._attempts = 0
         self._tried_since: float | None = None
@@ -180,5 +181,5 @@ class Snapshots:
         return alone
 
 
-def _holds(published: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]) -> bool:
-    return all(published.get(where, 0) >= end for where, end in ends.items())
+def _holds(published: Mapping[tuple[str, int], int] | None, ends: Mapping[tuple[str, int], int]) -> bool:
+    return published is not None and all(published.get(where, 0) >= end for where, end in ends.items())

@@ -102,12 +102,15 @@ class Live:
         waits: bool = False,
     ) -> None:
         self.position = 0
+        # Up to where all that follows from the events has been announced, too.
+        self.announced = 0
+        # Told whenever any of these has changed.
+        self.arrivals = Arrivals()
         self.ending = False
         # Told of each batch as it is committed, in the folding thread: to be quick, and to raise nothing.
         self.heard: list[Callable[[Batch], None]] = []
         self._clock = clock
         self._state = _State()
-        self._arrivals = Arrivals()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._askers = ThreadPoolExecutor(_READERS, thread_name_prefix="deedbook-reader")
@@ -137,7 +140,7 @@ class Live:
         self.following.wake()
         if self._thread is not None:
             self._thread.join()
-        self._arrivals.tell()
+        self.arrivals.tell()
         self._askers.shutdown(wait=False, cancel_futures=True)
 
     @property
@@ -159,7 +162,7 @@ class Live:
                     ended = DeedbookError(f"folding ended: {type(error).__name__}: {error}")
                 self._away(ended)
                 self._state.ended_by = ended
-                self._arrivals.tell()
+                self.arrivals.tell()
                 return
 
     def _away(self, error: DeedbookError) -> None:
@@ -173,15 +176,15 @@ class Live:
             self.position = batch.after.next_position
         for hear in self.heard:
             hear(batch)
-        self._arrivals.tell()
+        self.arrivals.tell()
 
     def _told(self, position: int) -> None:
-        self.position = position
+        self.position = self.announced = position
         if self._state.problem:
             _LOG.warning("going on: folded up to %s", position)
             self._state.problem = ""
         self._state.caught_up = True
-        self._arrivals.tell()
+        self.arrivals.tell()
 
     def _see_to(self, store: Store) -> None:
         """Count what health tells, and remind of what is overdue."""
@@ -236,7 +239,7 @@ class Live:
 
     async def reached_at(self, topic: str, partition: int, position: int, *, timeout_seconds: float) -> None:
         """Wait until a record is folded, of any topic. Raises DeadlineExceeded, and what has ended the folding."""
-        await self._arrivals.arrival(
+        await self.arrivals.arrival(
             lambda: self._has(topic, partition, position), timeout_seconds=timeout_seconds
         )
         self._check_reached(topic, partition, position, timeout_seconds)
@@ -245,7 +248,7 @@ class Live:
         self, topic: str, partition: int, position: int, *, timeout_seconds: float
     ) -> None:
         """Block this thread until a record is folded; as `reached_at`."""
-        self._arrivals.wait(lambda: self._has(topic, partition, position), timeout_seconds=timeout_seconds)
+        self.arrivals.wait(lambda: self._has(topic, partition, position), timeout_seconds=timeout_seconds)
         self._check_reached(topic, partition, position, timeout_seconds)
 
     def _has(self, topic: str, partition: int, position: int) -> bool:
@@ -275,7 +278,7 @@ class Live:
 
         Raises ServiceEnding once no more will be told: whoever follows is to go elsewhere, or come again.
         """
-        await self._arrivals.arrival(
+        await self.arrivals.arrival(
             lambda: self.position > after or self.ending or self._over(), timeout_seconds=timeout_seconds
         )
         if self.position <= after and (self.ending or self._over()):
@@ -285,11 +288,11 @@ class Live:
     def end_streams(self) -> None:
         """Tell all who wait for changes that the service ends; what was asked before is still answered."""
         self.ending = True
-        self._arrivals.tell()
+        self.arrivals.tell()
 
     def wait_until_ready(self, *, timeout_seconds: float) -> bool:
         """Block this thread until all is folded that was there at the start; say whether that is so."""
-        self._arrivals.wait(lambda: self._state.caught_up or self._over(), timeout_seconds=timeout_seconds)
+        self.arrivals.wait(lambda: self._state.caught_up or self._over(), timeout_seconds=timeout_seconds)
         return self._state.caught_up
 
     def wake(self) -> None:

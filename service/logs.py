@@ -54,6 +54,8 @@ def logging_to_standard_error(level: int = logging.INFO) -> Iterator[None]:
     before, before_level = root.handlers[:], root.level
     root.handlers[:] = [handler]
     root.setLevel(level)
+    # That it starts and stops is told in our own words.
+    logging.getLogger("uvicorn").setLevel(max(level, logging.WARNING))
     listener.start()
     try:
         yield
@@ -101,7 +103,7 @@ def _json() -> logging.Formatter:
     class Json(JsonFormatter):
         """One JSON object for each line, the fields that are empty left out."""
 
-        converter = time.gmtime
+        converter = staticmethod(time.gmtime)
 
         def add_fields(
             self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]

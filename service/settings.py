@@ -10,7 +10,6 @@ from deedbook.events.errors import InvalidInput
 if TYPE_CHECKING:
     from pathlib import Path
 
-_LOOPBACK = ("localhost", "::1")
 _MAX_PORT = 65_535
 
 
@@ -20,11 +19,6 @@ class Address:
 
     host: str
     port: int
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only programs of this machine reach it."""
-        return self.host in _LOOPBACK or self.host.startswith("127.")
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -56,7 +50,8 @@ class ServiceSettings:
     """Where to listen, with which certificate, within which limits.
 
     ``registry``: the registry's URL, to be shown. ``folder``: what is folded here. ``public_hosts``: names under
-    which browsers reach the pages besides the address itself. ``max_lag``: so many events behind is still ready.
+    which browsers reach the pages besides the address itself. ``plaintext``: something in front encrypts.
+    ``max_lag``: so many events behind is still ready. ``validation``: trainings are judged here.
     """
 
     registry: str
@@ -66,6 +61,7 @@ class ServiceSettings:
     certificate: Path | None = None
     key: Path | None = None
     public_hosts: tuple[str, ...] = ()
+    plaintext: bool = False
     limits: Limits = Limits()
     max_lag: int = 10_000
     validation: bool = False

@@ -24,11 +24,12 @@ def live_registry(folder: Path, *, url: str = "") -> Iterator[Service]:
     """The service of a registry in a folder, made where there is none, once all in it is folded."""
     settings = Settings(url=url or f"sqlite:///{folder}", actor="the service")
     free = Address("127.0.0.1", 0)
+    place = settings.place()
+    served = ServiceSettings(registry=place.url, folder=place.folder, web=free, grpc=free)
     with (
         opened(settings, create=True) as registry,
         live_service(
-            registry,
-            ServiceSettings(registry=registry.place.url, folder=registry.place.folder, web=free, grpc=free),
+            registry, served, tokens=settings.tokens_path(), who=lambda: "a test's service"
         ) as service,
     ):
         assert service.live.wait_until_ready(timeout_seconds=PATIENCE_SECONDS)
