@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from deedbook.events.errors import InvalidInput, NotAuthenticated, PermissionRefused
 from deedbook.events.names import name_problem, normalise, shown
 from deedbook.service.access.roles import GRANTED, WRITING, Caller, Permission, Role
 from deedbook.service.access.sessions import parse_session
-from deedbook.service.access.token_file import TokenFile
+from deedbook.service.access.token_file import TokenFile, now
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +32,10 @@ class Access:
     Raises InvalidInput where there is a file that can't be trusted: damaged, or open to others.
     """
 
-    def __init__(self, tokens: Path | None = None, *, required: bool = False) -> None:
-        self._file = TokenFile(tokens) if tokens is not None else None
+    def __init__(
+        self, tokens: Path | None = None, *, required: bool = False, clock: Callable[[], datetime] = now
+    ) -> None:
+        self._file = TokenFile(tokens, clock=clock) if tokens is not None else None
         self._required = required
         self._ended: OrderedDict[str, None] = OrderedDict()
         if self._file is not None:

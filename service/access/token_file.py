@@ -233,13 +233,16 @@ def _read(path: Path) -> _Read:
     except (FileNotFoundError, NotADirectoryError):
         return _Read(None, {})
     except OSError as error:
-        return _Read((), {}, f"{path} can't be read: {error.strerror}")
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - opened above, so that what is looked at is what is read
+        return _Read(_stamp_of(path), {}, f"{path} can't be read: {error.strerror}")
+    try:
         found = os.fstat(descriptor)
         stamp = _stamp(found)
         if (problem := _distrusted(found)) is not None:
             return _Read(stamp, {}, f"{path} {problem}")
-        content = file.read(MAX_BYTES + 1)
+        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - what was looked at is what is read
+            content = file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     try:
         tokens = from_json(content.decode("utf-8", errors="strict"))
     except UnicodeDecodeError:
