@@ -97,9 +97,10 @@ def _started(
 def wait_until_ready(service: Served) -> None:
     """Wait until it says that it should be sent requests."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        answer = httpx.get(f"{service.web}/readyz", verify=False)  # noqa: S501 - a test's certificate
-        if answer.status_code == httpx.codes.OK:
-            return
+    while (answer := _readiness(service)).status_code != httpx.codes.OK:
+        assert time.monotonic() < deadline, answer.text
         time.sleep(0.02)
-    raise AssertionError(f"it was not ready in {PATIENCE_SECONDS:.0f} s: {answer.text}")
+
+
+def _readiness(service: Served) -> httpx.Response:
+    return httpx.get(f"{service.web}/readyz", verify=False)  # noqa: S501 - a test's certificate
