@@ -50,11 +50,15 @@ class Comparison:
     metrics: tuple[ComparedMetric, ...]
 
 
-def compare(connection: duckdb.DuckDBPyConnection, training_ids: Sequence[str]) -> Comparison:
-    """Return 2 to 50 trainings side by side; raises NotFound, InvalidInput."""
+def compare(
+    connection: duckdb.DuckDBPyConnection, training_ids: Sequence[str], *, history: bool = True
+) -> Comparison:
+    """Return 2 to 50 trainings side by side, each with its ``history`` or without; raises NotFound, InvalidInput."""
     if not 2 <= len(training_ids) <= MAX_TRAININGS or len(set(training_ids)) < len(training_ids):
         raise InvalidInput(f"a comparison takes 2 to {MAX_TRAININGS} trainings, each once")
-    trainings = tuple(training_detail(connection, training_id) for training_id in training_ids)
+    trainings = tuple(
+        training_detail(connection, training_id, history=history) for training_id in training_ids
+    )
     return Comparison(trainings=trainings, parameters=_parameters(trainings), metrics=_metrics(trainings))
 
 

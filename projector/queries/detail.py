@@ -131,8 +131,13 @@ class TrainingDetail:
     events: tuple[Event, ...]
 
 
-def training_detail(connection: duckdb.DuckDBPyConnection, training_id: str) -> TrainingDetail:
-    """Return all that is known of a training; raises NotFound."""
+def training_detail(
+    connection: duckdb.DuckDBPyConnection, training_id: str, *, history: bool = True
+) -> TrainingDetail:
+    """Return all that is known of a training; raises NotFound.
+
+    Without its ``history``: validations, standings, deployments, loads and events are left out.
+    """
     row = ask_one(
         connection,
         "select training_id, model, version, model_type, framework, created_at, started_at, finished_at, actor, "
@@ -152,13 +157,15 @@ def training_detail(connection: duckdb.DuckDBPyConnection, training_id: str) -> 
         metrics=_metrics(connection, row["position"], row["model"]),
         step_metrics=_step_metrics(connection, training_id),
         amendments=_amendments(connection, training_id),
-        validations=validations_of(connection, training_id),
+        validations=validations_of(connection, training_id) if history else (),
         verdicts=verdicts_of(connection, training_id),
         overrides=overrides_of(connection, [training_id]).get(training_id, ()),
-        standings=standings(connection, training_id),
-        deployments=deployments(connection, training_id=training_id, limit=_MAX_EVENTS)[::-1],
-        model_loads=model_loads(connection, training_id=training_id),
-        events=events(connection, subject=training_id, limit=_MAX_EVENTS),
+        standings=standings(connection, training_id) if history else (),
+        deployments=deployments(connection, training_id=training_id, limit=_MAX_EVENTS)[::-1]
+        if history
+        else (),
+        model_loads=model_loads(connection, training_id=training_id) if history else (),
+        events=events(connection, subject=training_id, limit=_MAX_EVENTS) if history else (),
     )
 
 

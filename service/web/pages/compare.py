@@ -24,7 +24,7 @@ def comparison(request: Request) -> Response:
         raise InvalidInput(f"at most {MAX_TRAININGS} trainings can be compared at once")
     with service_of(request).live.reading() as connection:
         ids = list(dict.fromkeys(training_id_of(connection, text) for text in named))
-        found = compare(connection, ids) if len(ids) > 1 else None
+        found = compare(connection, ids, history=False) if len(ids) > 1 else None
     if found is None:
         return page(request, "compare_which.html", named=ids)
     only = request.query_params.get("only") == "differences"
