@@ -32,14 +32,15 @@ from deedbook.events.facts import (
 from deedbook.events.sqlite_log import SqliteLog
 from deedbook.projector.queries import MetricFilter, MetricName
 from tests.logged_facts import facts_on
+from tests.reached import EMBEDDED, either_way, log_folder, reached
 
 THEN = datetime(2024, 5, 1, 14, 5, tzinfo=UTC)
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    """A registry in a folder of its own, not yet there."""
-    with deedbook.connect(f"sqlite:///{tmp_path}/registry", actor="ana") as found:
+def registry(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Registry]:
+    """A registry of the test's own, without an event; embedded, it is not yet there."""
+    with reached(tmp_path / "registry", getattr(request, "param", EMBEDDED)) as found:
         yield found
 
 
@@ -142,6 +143,7 @@ def test_a_new_log_explains_itself(registry: Registry) -> None:
     ).rows
 
 
+@either_way
 def test_a_closed_registry_says_so(registry: Registry) -> None:
     """Closing twice is harmless; using it afterwards is one clear error."""
     registry.log_training("m")
@@ -200,6 +202,7 @@ def test_the_names_of_the_package_are_there_when_asked_for() -> None:
 # --- asking for something to be done -----------------------------------------------------------
 
 
+@either_way
 def test_a_deployment_goes_through_the_gate(registry: Registry) -> None:
     """Refused with the fold's reason while the model is not deployable, accepted once it is."""
     training_id = registry.log_training("home-price")
@@ -218,6 +221,7 @@ def test_a_deployment_goes_through_the_gate(registry: Registry) -> None:
     assert "A" == registry.live("pricing").release
 
 
+@either_way
 def test_a_release_is_bound_once_and_can_be_gone_back_to(registry: Registry) -> None:
     """A new model is a new release; rolling back says what must be current."""
     training_id = registry.log_training("m")
@@ -242,6 +246,7 @@ def test_a_release_is_bound_once_and_can_be_gone_back_to(registry: Registry) -> 
         registry.live("other")
 
 
+@either_way
 def test_an_amendment_keeps_the_original_and_withdraws_the_pass(registry: Registry) -> None:
     """The new value is what searches find, the old one is in the detail."""
     training_id = registry.log_training("m", metrics={"mse": 0.5}, parameters={"city": "Austin"})
@@ -258,6 +263,7 @@ def test_an_amendment_keeps_the_original_and_withdraws_the_pass(registry: Regist
         registry.amend(training_id, reason="x", metrics={"mae": 1.0})
 
 
+@either_way
 def test_published_requests_can_be_replayed(registry: Registry) -> None:
     """They are stored as given, for the trainings with these parameters."""
     rows = [{"rooms": np.float64(3), "city": "Austin"}, {"rooms": math.nan, "city": "Dallas"}]
@@ -272,6 +278,7 @@ def test_published_requests_can_be_replayed(registry: Registry) -> None:
     )
 
 
+@either_way
 def test_policies_are_numbered_and_verdicts_asked_for_anew(registry: Registry) -> None:
     """Each policy is the next version; a request for a verdict is by the newest."""
     policy = Policy(model="m", checks=(CheckSpec(check="artifact_intact"),))
@@ -299,6 +306,7 @@ BAD_REQUESTS: dict[str, Callable[[Registry, str], object]] = {
 }
 
 
+@either_way
 @pytest.mark.parametrize("ask", BAD_REQUESTS.values(), ids=BAD_REQUESTS)
 def test_a_request_that_is_not_well_formed_is_not_even_appended(
     registry: Registry, ask: Callable[[Registry, str], object]
@@ -311,9 +319,10 @@ def test_a_request_that_is_not_well_formed_is_not_even_appended(
 
     assert "\n" not in str(refused.value)
     assert 1 == len(facts_on(registry))
-    assert not (registry.settings.place.folder / "artifacts").exists()
+    assert not (log_folder(registry) / "artifacts").exists()
 
 
+@either_way
 def test_a_rejected_request_stays_on_the_record(registry: Registry) -> None:
     """With its reason, for whoever asks later what was tried."""
     training_id = str(uuid.uuid4())
@@ -329,6 +338,7 @@ def test_a_rejected_request_stays_on_the_record(registry: Registry) -> None:
 # --- reading -----------------------------------------------------------------------------------
 
 
+@either_way
 def test_everything_appended_before_is_seen(registry: Registry) -> None:
     """By this registry and by another, also where a snapshot was open."""
     with deedbook.connect(registry.settings.url) as other:
@@ -339,6 +349,7 @@ def test_everything_appended_before_is_seen(registry: Registry) -> None:
                 assert ((count,),) == asked.sql("select count(*) from trainings").rows
 
 
+@either_way
 def test_a_search_takes_comparisons_as_they_are_written(registry: Registry) -> None:
     """Or typed; a model is an argument, and so is everything else."""
     registry.log_trainings(
@@ -378,6 +389,7 @@ BAD_QUESTIONS: dict[str, Callable[[Registry], object]] = {
 }
 
 
+@either_way
 @pytest.mark.parametrize("ask", BAD_QUESTIONS.values(), ids=BAD_QUESTIONS)
 def test_a_question_that_is_none_is_refused(registry: Registry, ask: Callable[[Registry], object]) -> None:
     """With a sentence, and the registry answers the next one."""
@@ -389,6 +401,7 @@ def test_a_question_that_is_none_is_refused(registry: Registry, ask: Callable[[R
     assert 1 == len(registry.search())
 
 
+@either_way
 def test_several_threads_may_share_a_registry(registry: Registry) -> None:
     """Each logs and asks; nothing is lost, and nobody sees half."""
     failures: list[BaseException] = []

@@ -15,7 +15,6 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-import deedbook
 from deedbook.artifacts.formats import load_model
 from deedbook.client.fitted import coefficients_of_model
 from deedbook.client.registry import Registry
@@ -31,20 +30,22 @@ from deedbook.events.facts import (
 )
 from deedbook.events.log import MAX_BODY_BYTES
 from tests.logged_facts import facts_on
+from tests.reached import EMBEDDED, either_way, reached
 
 THEN = datetime(2024, 5, 1, 14, 5, tzinfo=UTC)
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    """A registry in a folder of its own, not yet there."""
-    with deedbook.connect(f"sqlite:///{tmp_path}/registry", actor="ana") as found:
+def registry(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Registry]:
+    """A registry of the test's own, without an event; embedded, it is not yet there."""
+    with reached(tmp_path / "registry", getattr(request, "param", EMBEDDED)) as found:
         yield found
 
 
 # --- logging a training that is over -----------------------------------------------------------
 
 
+@either_way
 def test_a_logged_training_can_be_read_back_whole(registry: Registry) -> None:
     """All that was given, by the one who gave it."""
     training_id = registry.log_training(
@@ -134,6 +135,7 @@ def test_any_number_is_a_metric(registry: Registry, value: Any) -> None:  # noqa
     assert repr(float(value)) == repr(metric.value)
 
 
+@either_way
 def test_names_are_normalised(registry: Registry) -> None:
     """What looks the same is the same, whichever way it was typed."""
     composed, decomposed = "café", "cafe\N{COMBINING ACUTE ACCENT}"
@@ -206,6 +208,7 @@ def test_a_second_look_is_as_strict_as_the_first(registry: Registry) -> None:
     assert 1 == len(facts_on(registry))
 
 
+@either_way
 def test_a_model_file_is_stored_and_recorded(registry: Registry, tmp_path: Path) -> None:
     """Its format is what its bytes are, and the store has them under their digest."""
     file = tmp_path / "model.cbm"
@@ -232,6 +235,7 @@ def test_a_file_is_not_stored_for_a_training_that_is_refused(registry: Registry,
     assert not registry.settings.place.folder.exists()
 
 
+@either_way
 def test_an_artifact_that_was_stored_before_is_recorded_as_it_is(registry: Registry) -> None:
     """For those who have a store of their own."""
     artifact = Artifact(uri="elsewhere:1", sha256="ab" * 32, size_bytes=3, format="onnx")
@@ -266,6 +270,7 @@ def test_the_commit_that_is_checked_out_is_recorded(
 # --- many at once ------------------------------------------------------------------------------
 
 
+@either_way
 def test_an_import_can_be_repeated(registry: Registry) -> None:
     """With ids and times of their own, trainings that are there already stay as they are."""
     rows = [
@@ -286,6 +291,7 @@ def test_an_import_can_be_repeated(registry: Registry) -> None:
     ).rows
 
 
+@either_way
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
@@ -311,6 +317,7 @@ def test_an_import_says_how_far_it_came(registry: Registry, bad: Any, said: str)
 # --- a training while it runs ------------------------------------------------------------------
 
 
+@either_way
 def test_a_run_becomes_one_record(registry: Registry) -> None:
     """Announced at the start, logged whole at the end; what was logged again counts as it was last."""
     with registry.training("home-price", parameters={"city": "Austin"}, tags={"a": "b"}) as training:
@@ -332,6 +339,7 @@ def test_a_run_becomes_one_record(registry: Registry) -> None:
     assert detail.started_at <= detail.finished_at == detail.created_at
 
 
+@either_way
 def test_a_saved_model_tells_of_itself(registry: Registry) -> None:
     """Its bytes load again; features and coefficients come from the model."""
     import pandas as pd
@@ -371,6 +379,7 @@ def test_the_coefficients_are_those_of_the_last_step() -> None:
     assert () == coefficients_of_model(Ridge().fit(np.eye(3, 1_001), [1.0, 2.0, 3.0]))
 
 
+@either_way
 def test_values_with_a_step_are_all_there_in_bounded_chunks(registry: Registry) -> None:
     """However many, however long their names; each chunk has its number."""
     with registry.training("m") as training:
@@ -390,6 +399,7 @@ def test_values_with_a_step_are_all_there_in_bounded_chunks(registry: Registry) 
     assert [(2_500, 2_499), (1_000, 999)] == [(metric.count, metric.last_step) for metric in steps]
 
 
+@either_way
 def test_values_reach_the_log_while_the_training_runs(registry: Registry) -> None:
     """A run that dies without a word has lost no more than its last chunk."""
     with registry.training("m") as training:
@@ -406,6 +416,7 @@ class Lost(Exception):
         return "\ud800" + "lost " * 5_000
 
 
+@either_way
 @pytest.mark.parametrize(
     "error", [ValueError("no rows for Austin"), KeyboardInterrupt(), Lost(), SystemExit(1)]
 )
@@ -431,6 +442,7 @@ def test_a_run_that_raises_is_recorded_as_failed(registry: Registry, error: Base
         registry.training_info(training.training_id)
 
 
+@either_way
 def test_a_run_whose_record_is_refused_is_recorded_as_failed(registry: Registry) -> None:
     """It would look as if it still ran."""
     with pytest.raises(InvalidInput, match="printable"), registry.training("m") as training:
@@ -442,6 +454,7 @@ def test_a_run_whose_record_is_refused_is_recorded_as_failed(registry: Registry)
     assert training.training_id
 
 
+@either_way
 def test_a_failure_that_cannot_be_recorded_does_not_hide_the_error(registry: Registry) -> None:
     """The person sees what went wrong in the training, and a warning."""
 

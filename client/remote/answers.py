@@ -62,8 +62,8 @@ def series_of(wanted: SeriesWanted, parts: Iterable[pb.GetMetricSeriesResponse])
     return MetricSeries(wanted.model, wanted.metric, wanted.by, direction, unit, table)
 
 
-def rows_of(parts: Iterable[pb.QueryResponse]) -> Rows:
-    """Return the rows of an Arrow stream that comes in parts; raises InvalidInput where some are missing."""
+def table_of(parts: Iterable[pb.QueryResponse]) -> pa.Table:
+    """Return the table of an Arrow stream that comes in parts; raises InvalidInput where some rows are missing."""
     arrow = _arrow()
     stream = io.BytesIO()
     truncated = False
@@ -76,9 +76,13 @@ def rows_of(parts: Iterable[pb.QueryResponse]) -> Rows:
         )
     stream.seek(0)
     try:
-        table = arrow.ipc.open_stream(stream).read_all()
+        return arrow.ipc.open_stream(stream).read_all()
     except arrow.ArrowInvalid as error:
         raise DeedbookError(f"the answer of the service is no table: {error}") from error
+
+
+def rows_of(table: pa.Table) -> Rows:
+    """Return the rows of a table, as DuckDB itself returns them, times in UTC."""
     columns = [_values(column) for column in table.columns]
     return Rows(tuple(table.column_names), tuple(zip(*columns, strict=True)))
 
