@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 
 from deedbook.api.v1 import registry_pb2 as pb
 
@@ -28,7 +28,7 @@ BATCHES = {"LogTrainings"}
 NO_READS = {"UploadArtifact", "DownloadArtifact", "GetStatus", "Subscribe"}
 READS = METHODS.keys() - WRITES - BATCHES - NO_READS
 
-PATH_OF = {"message": 4, "enum": 5, "service": 6}
+TYPES = {number: name.removeprefix("TYPE_").lower() for name, number in FieldDescriptorProto.Type.items()}
 
 
 @pytest.fixture(scope="module")
@@ -200,3 +200,40 @@ def test_what_can_be_as_long_as_a_file_or_a_registry_is_streamed() -> None:
         ),
     } == streamed
     assert ["UploadArtifact"] == [name for name, method in METHODS.items() if method.client_streaming]
+
+
+# --- what it once was --------------------------------------------------------------------------
+
+
+def listed() -> list[str]:
+    """Every call, field and value, with all that a program of another release relies on."""
+    lines = [
+        f"{call.name}({'stream ' * call.client_streaming}{call.input_type.name}) "
+        f"returns ({'stream ' * call.server_streaming}{call.output_type.name})"
+        for call in METHODS.values()
+    ]
+    for message in pb.DESCRIPTOR.message_types_by_name.values():
+        lines += [
+            f"{message.name}.{field.name} = {field.number} {kind_of(field)}" for field in message.fields
+        ]
+    for enum in pb.DESCRIPTOR.enum_types_by_name.values():
+        lines += [f"{enum.name}.{value.name} = {value.number}" for value in enum.values]
+    return lines
+
+
+def kind_of(field: Any) -> str:  # noqa: ANN401 - a field's descriptor
+    """A field's type on the wire, whether there are several, and whether it can be told from none."""
+    named = field.message_type or field.enum_type
+    if named is not None and named.full_name.endswith("Entry"):
+        return f"map of {kind_of(named.fields_by_name['value'])}"
+    type_ = TYPES[field.type] if named is None else named.name
+    if field.containing_oneof is not None and not field.containing_oneof.name.startswith("_"):
+        return f"{type_} in {field.containing_oneof.name}"
+    return f"{'repeated ' * field.is_repeated}{'optional ' * (field.has_presence and not field.message_type)}{type_}"
+
+
+def test_nothing_changed_that_another_release_relies_on() -> None:
+    """What was there once is there for ever; what is new is written down, too: lines are only ever added."""
+    known = (ROOT / "tests/golden/interface/v1.txt").read_text(encoding="utf-8").splitlines()
+
+    assert sorted(known) == sorted(listed())
