@@ -247,20 +247,6 @@ def test_the_wheel_holds_exactly_the_tracked_files_of_the_floors(wheel: Path, ch
     assert expected == packed
 
 
-@pytest.mark.usefixtures("wheel")
-def test_what_is_generated_is_said_in_one_place_and_is_what_this_tree_runs_on(
-    checkout: Path,
-) -> None:
-    """The generator makes the files named here; those beside the sources were made from what is there now."""
-    program = "from deedbook.api.generate import MADE; print(*MADE, sep='\\n')"
-    made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-
-    assert {str(path) for path in GENERATED} == set(made.split())
-    assert [] == [
-        str(path) for path in GENERATED if (checkout / path).read_bytes() != (ROOT / path).read_bytes()
-    ]
-
-
 def test_the_source_archive_builds_the_same_wheel(checkout: Path, wheel: Path, tmp_path: Path) -> None:
     """Whoever has the source archive alone can build what we ship."""
     archive = build("sdist", checkout, tmp_path / "sdist")
