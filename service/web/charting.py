@@ -24,14 +24,19 @@ _LIT: Final = "!length(picked) || indexof(picked, datum.series) >= 0"
 _X: Final = {
     "field": "created_at",
     "type": "temporal",
-    "scale": {"type": "utc"},
+    "scale": {"type": "utc", "padding": 10},
     "axis": {
         "title": "training created (UTC)",
         "labelOverlap": True,
         "tickCount": {"signal": "ceil(width / 90)"},
     },
 }
-_Y: Final = {"field": "value", "type": "quantitative", "scale": {"zero": False}, "axis": {"title": None}}
+_Y: Final = {
+    "field": "value",
+    "type": "quantitative",
+    "scale": {"zero": False, "padding": 10},
+    "axis": {"title": None},
+}
 _COLOUR: Final = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
 
 
@@ -48,7 +53,7 @@ def spec() -> dict[str, Any]:
         "data": {"name": "points"},
         "layer": [
             {
-                "mark": {"type": "line", "strokeWidth": 1.5, "strokeJoin": "round", "clip": True},
+                "mark": {"type": "line", "strokeWidth": 1.5, "strokeJoin": "round"},
                 "encoding": {
                     "x": _X,
                     "y": _Y,
@@ -59,7 +64,7 @@ def spec() -> dict[str, Any]:
                 },
             },
             {
-                "mark": {"type": "point", "filled": True, "cursor": "pointer", "clip": True},
+                "mark": {"type": "point", "filled": True, "cursor": "pointer"},
                 "encoding": {
                     "x": _X,
                     "y": _Y,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +12,9 @@ from deedbook.projector.queries.glance import glances
 from deedbook.service.access.roles import Permission
 from deedbook.service.web.pages import Page
 from deedbook.service.web.rendering import page, service_of
+
+if TYPE_CHECKING:
+    from deedbook.service.settings import ServiceSettings
 
 FAILURES_DAYS: Final = 7
 
@@ -28,9 +31,17 @@ def models(request: Request) -> Response:
         request,
         "first_training.html",
         registry=service.settings.registry,
-        secure=service.settings.secure,
+        elsewhere=_address_for_others(service.settings),
         required=service.access.required,
     )
+
+
+def _address_for_others(settings: ServiceSettings) -> str:
+    """Return the URL by which programs on other machines log; empty where none can reach this one."""
+    address = settings.grpc
+    if address.is_loopback or not address.port:
+        return ""
+    return f"grpc{'s' if settings.secure else ''}://{address}"
 
 
 PAGES: Final = (Page(path="/", endpoint=models, permission=Permission.READ),)

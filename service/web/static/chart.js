@@ -71,6 +71,11 @@ async function embed(figure, series, names) {
   const spec = JSON.parse(figure.dataset.spec);
   spec.data = { name: "points", values: rows };
   if (narrow.matches) spec.height = 300;
+  const [lines, , , marks] = spec.layer.map((layer) => layer.mark);
+  const marked = rows.reduce((sofar, row) => sofar + (row.mark === theme.ink ? 0 : 1), 0);
+  // Many marks are small ones: what they stand on is to be seen, too.
+  if (marked > 300) Object.assign(marks, { size: 26, strokeWidth: 1.2 });
+  if (total > 5000) lines.strokeWidth = 0.8;
   const most = rows.reduce((sofar, row) => Math.max(sofar, Math.abs(row.value)), 0);
   if (most >= 1e5) for (const layer of spec.layer) layer.encoding.y.axis.format = "~s";
   spec.config = config(theme);
