@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from deedbook.service.context import Service
-    from deedbook.service.rpc.page_tokens import PageTokens
-    from deedbook.service.rpc.sinks import Sinks
+    from deedbook.service.rpc.means import Means
 
 Unary: TypeAlias = "Callable[[Call, Any], Awaitable[Message]]"
 Receiving: TypeAlias = "Callable[[Call, AsyncIterator[Any]], Awaitable[Message]]"
@@ -34,15 +33,15 @@ _LOG = logging.getLogger(__name__)
 # A little is kept for saying that the time is up.
 _SHARE: Final = 0.97
 _ABORTING_SECONDS: Final = 5.0
+_NOTHING: Final[tuple[Any, ...]] = ()
 
 
 class Answering:
     """Makes what gRPC calls from what answers a request."""
 
-    def __init__(self, service: Service, tokens: PageTokens, sinks: Sinks) -> None:
+    def __init__(self, service: Service, means: Means) -> None:
         self._service = service
-        self._tokens = tokens
-        self._sinks = sinks
+        self._means = means
 
     def unary(self, answer: Unary) -> Callable[[Any, Any], Awaitable[Any]]:
         """Return the method that answers one request with one message."""
@@ -69,12 +68,13 @@ class Answering:
         async def method(request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - as gRPC calls it
             async def streamed(call: Call) -> None:
                 sink = Sink(context)
-                with self._sinks.opened(sink):
+                with self._means.sinks.opened(sink):
                     await answer(call, request, sink)
 
             await self._answered(context, None if endless else MAX_TRANSFER_SECONDS, streamed)
-            return
-            yield  # what makes this a generator: the sink writes by itself, to know how long that takes
+            # A generator all the same: the sink writes by itself, to know how long that takes.
+            for message in _NOTHING:
+                yield message
 
         return method
 
@@ -86,7 +86,7 @@ class Answering:
             caller=caller_of_context(context),
             peer=peer_host(context.peer()),
             deadline=time.monotonic() + seconds,
-            tokens=self._tokens,
+            means=self._means,
         )
 
     async def _answered(

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import grpc
-
-from deedbook.events.errors import DeadlineExceeded, InvalidInput, NotFound, RequestRejected
-from deedbook.events.names import id_problem, name_problem, normalise
+from deedbook.events.errors import DeadlineExceeded, InvalidInput, RequestRejected
 from deedbook.projector.queries.paging import registry_position
 from deedbook.service.access.access import NOBODY
+from deedbook.service.rpc.fields import id_given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from deedbook.events.facts import Fact
     from deedbook.service.access.roles import Caller, Permission
     from deedbook.service.context import Service
-    from deedbook.service.rpc.page_tokens import PageTokens
+    from deedbook.service.rpc.means import Means
     from deedbook.service.writing import Answer, Envelope
 
 T = TypeVar("T")
@@ -38,7 +36,7 @@ class Call:
     caller: Caller
     peer: str
     deadline: float
-    tokens: PageTokens
+    means: Means
 
     def left(self, most_seconds: float = float("inf")) -> float:
         """Return the seconds that are left. Raises DeadlineExceeded where none are."""
@@ -56,9 +54,7 @@ class Call:
 
     def envelope(self, request_id: str) -> Envelope:
         """Return what the fact of this call carries. Raises InvalidInput for an id that is no UUID."""
-        if request_id and (problem := id_problem(request_id)) is not None:
-            raise InvalidInput(f"request_id {problem}")
-        return self.service.writer.envelope(self.actor, request_id)
+        return self.service.writer.envelope(self.actor, request_id and id_given(request_id, "request_id"))
 
     async def ask(
         self,
@@ -119,37 +115,6 @@ class Call:
         self.check(permission, models)
 
 
-def name_given(value: str, what: str) -> str:
-    """Return a name in the form that names are kept in. Raises InvalidInput for what is none."""
-    name = normalise(value)
-    if (problem := name_problem(name)) is not None:
-        raise InvalidInput(f"{what} {problem}")
-    return name
-
-
-def name_if_any(value: str, what: str) -> str | None:
-    """Return a name, or None for an empty one. Raises InvalidInput."""
-    return name_given(value, what) if value else None
-
-
-def id_given(value: str, what: str) -> str:
-    """Return an id. Raises InvalidInput for what is no UUID."""
-    if (problem := id_problem(value)) is not None:
-        raise InvalidInput(f"{what} {problem}")
-    return value
-
-
-def text_given(value: str, what: str) -> str:
-    """Return what names a training or a deployment, in whatever way. Raises InvalidInput, NotFound."""
-    text = normalise(value)
-    if not text:
-        raise InvalidInput(f"{what} is empty")
-    # MODEL@VERSION is longer than a name; nothing that is there has a longer one.
-    if len(text) > 250:
-        raise NotFound(f"{what} is longer than any name of one that exists")
-    return text
-
-
 def peer_host(peer: str) -> str:
     """Return the machine in gRPC's name of a peer: `ipv4:127.0.0.1:5310` is 127.0.0.1; ports change by the call."""
     kind, _, rest = peer.partition(":")
@@ -158,7 +123,7 @@ def peer_host(peer: str) -> str:
     return rest.rpartition(":")[0].replace("%5B", "").replace("%5D", "").strip("[]") or "unknown"
 
 
-def seconds_of(context: grpc.aio.ServicerContext, most_seconds: float) -> float:
+def seconds_of(context: Any, most_seconds: float) -> float:  # noqa: ANN401 - grpc's context
     """Return the seconds a call may take: the caller's, up to the service's own."""
     remaining = context.time_remaining()
     return most_seconds if remaining is None else min(max(0.0, remaining), most_seconds)

@@ -34,6 +34,12 @@ _LOG = logging.getLogger(__name__)
 _NEAR = 16
 _MAX_BYTES = 4 << 20
 _DECISIONS = {"accepted": pb.DECISION_ACCEPTED, "rejected": pb.DECISION_REJECTED}
+# The fields of an event's fact, by the type that belongs there.
+_PLACES = {
+    field.message_type.name: field.name
+    for field in pb.SubscribedEvent.DESCRIPTOR.oneofs_by_name["fact"].fields
+    if field.message_type is not None
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,20 +220,14 @@ def _told(head: Head, partition: int, fact: Fact | None, topic: str = "") -> Hap
 
 
 def _put_in(event: pb.SubscribedEvent, fact: Fact) -> bool:
-    """Put a fact where its type has its place; return False for one that the interface has no words for."""
-    name = _place_of(type(fact).__name__)
-    field = pb.SubscribedEvent.DESCRIPTOR.fields_by_name.get(name)
-    if field is None:
+    """Put what happened where its type has its place; return False where the interface has no words for it."""
+    name = _PLACES.get(type(fact).__name__)
+    if name is None:
         return False
+    place = getattr(event, name)
     try:
-        getattr(event, name).CopyFrom(to_message(fact, getattr(pb, type(fact).__name__)))
-    except (DeedbookError, ValueError, OverflowError, TypeError):
+        place.CopyFrom(to_message(fact, type(place)))
+    except DeedbookError:
         # What was rejected for its form may hold times that no message can.
-        event.ClearField(name)  # type: ignore[arg-type]  # one of the names in the descriptor
         return False
     return True
-
-
-def _place_of(type_: str) -> str:
-    """Return the name of a type in the interface's fields: `training_logged` for `TrainingLogged`."""
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in type_).lstrip("_")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from typing import Any, Final, TypeVar
@@ -16,7 +17,7 @@ _AS_WRITTEN: Final = frozenset({"text", "error", "reason", "source", "summary", 
 def normalised(value: T) -> T:
     """Return a fact, or a part of one, with each name in Unicode's normal form C."""
     changed: dict[str, Any] = {}
-    for name in _names_of(type(value)):
+    for name in _names_of(type(value)):  # type: ignore[arg-type]  # types are hashable
         before = getattr(value, name)
         after = _normalised(before)
         if after is not before:
@@ -36,7 +37,7 @@ def _normalised(value: Any) -> Any:  # noqa: ANN401 - any value of a field
 
 
 @cache
-def _names_of(cls: type) -> tuple[str, ...]:
+def _names_of(cls: Hashable) -> tuple[str, ...]:
     """Return the fields of a dataclass that hold names, or parts that do."""
     return (
         tuple(field.name for field in fields(cls) if field.name not in _AS_WRITTEN)

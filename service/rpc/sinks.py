@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from deedbook.events.errors import InvalidInput
+from deedbook.events.errors import InvalidInput, ServiceEnding
 from deedbook.service.rpc.limits import MAX_ANSWER_BYTES, STALLED_SECONDS
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ class Sink:
 
     context: Any
     stalled_seconds: float = STALLED_SECONDS
-    ended: Ended | None = None
+    ended: Ended | ServiceEnding | None = None
     on_end: Callable[[], None] | None = None
     _sending: asyncio.Timeout | None = field(default=None, repr=False)
 
     async def send(self, message: Message) -> None:
-        """Hand a message over; returns once there is room for the next. Raises Ended, InvalidInput."""
+        """Hand a message over; returns once there is room for the next. Raises Ended, ServiceEnding, InvalidInput."""
         self.go_on()
         check_size(message)
         try:
@@ -56,11 +56,11 @@ class Sink:
             self._sending = None
 
     def go_on(self) -> None:
-        """Raise Ended where the stream is to end."""
+        """Raise what ends the stream, once it is to end."""
         if self.ended is not None:
             raise self.ended
 
-    def end(self, why: Ended) -> None:
+    def end(self, why: Ended | ServiceEnding) -> None:
         """End the stream, at the next message or while one is being sent; the first reason is told."""
         self.ended = self.ended or why
         if self.on_end is not None:
@@ -79,7 +79,7 @@ class Sinks:
 
     @contextlib.contextmanager
     def opened(self, sink: Sink) -> Iterator[None]:
-        """Count a stream while it is open. Raises Ended where there are too many, or the service stops."""
+        """Count a stream while it is open. Raises Ended where there are too many, ServiceEnding."""
         if self._stopping:
             raise _stopped()
         if len(self._open) >= self._most:
@@ -100,8 +100,8 @@ class Sinks:
             sink.end(_stopped())
 
 
-def _stopped() -> Ended:
-    return Ended(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+def _stopped() -> ServiceEnding:
+    return ServiceEnding("the server is stopping")
 
 
 def check_size(message: Message) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from deedbook.events import facts
 from deedbook.events.errors import InvalidInput
 from deedbook.events.names import shown
-from deedbook.service.rpc.calls import name_given
+from deedbook.service.rpc.fields import name_given
 from deedbook.service.rpc.limits import MAX_FILTERS
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 TOPICS = (facts.REGISTRY, facts.DEPLOYMENTS, facts.HOSTS, facts.METRICS)
 TYPES = frozenset(cls.__name__ for cls in facts.FACTS)
-# What a serving host may follow: which releases are bound, and which one is the current one.
-OF_DEPLOYMENTS = frozenset({"DeploymentRequested", "ReleaseActivated"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +66,21 @@ def wanted_by(request: pb.SubscribeRequest) -> Wanted:
     topic = request.topic or facts.REGISTRY
     if topic not in TOPICS:
         raise InvalidInput(f"the topic is {shown(topic)}, not one of {', '.join(TOPICS)}")
-    if unknown := sorted(set(request.types) - TYPES):
-        raise InvalidInput(f"{shown(unknown[0])} is no type of event")
     return Wanted(
         topic=topic,
-        types=frozenset(request.types),
+        types=types_of(request.types),
         models=_names(request.models, "models"),
         services=_names(request.services, "services"),
         rejected=request.include_rejected,
     )
+
+
+def types_of(given: Sequence[str]) -> frozenset[str]:
+    """Return the types of events that are named. Raises InvalidInput for one that there is not."""
+    types = frozenset(given)
+    if unknown := sorted(types - TYPES):
+        raise InvalidInput(f"{shown(unknown[0])} is no type of event")
+    return types
 
 
 def _names(given: Sequence[str], what: str) -> frozenset[str]:
