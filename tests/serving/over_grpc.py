@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from deedbook.service.rpc_server import rpc_server
+from deedbook.service.rpc.server import rpc_server
 from tests.serving.in_process import PATIENCE_SECONDS, live_registry
 
 if TYPE_CHECKING:
