@@ -62,7 +62,7 @@ class Bindings:
         generation = self._generation
 
         def question(connection: duckdb.DuckDBPyConnection) -> Deployment:
-            return binding(connection, service, environment, release)
+            return binding(connection, service, release, environment)
 
         found = await self._live.ask(question, min_position=min_position, timeout_seconds=timeout_seconds)
         with self._lock:
