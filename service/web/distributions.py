@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from deedbook.service.web.writing_down import number
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,6 +17,8 @@ HEIGHT: Final = 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 8, 30
 _TICKS: Final = 4
 _GAP: Final = 0.5
+# How high the axis goes, in shares: the first that holds all.
+_LEVELS: Final = (0.02, 0.04, 0.1, 0.2, 0.24, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,8 @@ def drawing(distribution: Distribution) -> Drawing | None:
     )
     places, even = _places(distribution.edges)
     shares = [_shares(each) for each in counts]
-    top = max(1e-9, *(max(each) for each in shares))
+    highest = max(max(each) for each in shares)
+    top = next(level for level in _LEVELS if highest <= level)
     levels = [[_level(share, top) for share in each] for each in shares]
     floor = float(HEIGHT - _BOTTOM)
     return Drawing(
@@ -146,7 +147,7 @@ def _across(edges: Sequence[float], places: Sequence[float]) -> list[Tick]:
 
 def _short(value: float) -> str:
     if not math.isfinite(value):
-        return str(number(value))
+        return "NaN" if math.isnan(value) else "∞" if value > 0 else "\N{MINUS SIGN}∞"
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= size * 10:
             return f"{value / size:.4g}{unit}"

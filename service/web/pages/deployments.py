@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -20,6 +20,7 @@ from deedbook.service.web.strips import segments
 _ON_A_PAGE: Final = 50
 _PERIODS_OF_ONE: Final = 200
 _PERIODS_OF_MANY: Final = 12
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 class Decision(StrEnum):
@@ -121,14 +122,23 @@ def live(request: Request) -> Response:
         service=service,
         environment=environment,
         at=at,
-        when=at or _now(request),
+        entered=_entered(at or _now(request)),
         at_position=position,
         begins=begins,
     )
 
 
+def _entered(moment: datetime) -> str:
+    """Return a time as a form's field holds it: to the millisecond, and not before."""
+    exact = moment.replace(tzinfo=None, microsecond=moment.microsecond // 1_000 * 1_000)
+    if exact < moment.replace(tzinfo=None) and exact < datetime.max - _MILLISECOND:  # noqa: DTZ901 - as `exact`
+        exact += _MILLISECOND
+    return exact.isoformat(timespec="milliseconds" if exact.microsecond else "seconds")
+
+
 def _now(request: Request) -> datetime:
-    return datetime.fromtimestamp(service_of(request).writer.clock() / 1e6, UTC)
+    """Return the time to the second."""
+    return datetime.fromtimestamp(service_of(request).writer.clock() // 1_000_000, UTC)
 
 
 PAGES: Final = (

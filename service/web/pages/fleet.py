@@ -17,7 +17,7 @@ from deedbook.service.web.pages import Page
 from deedbook.service.web.rendering import page, service_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
 _QUIET_DAYS: Final = 30
 _MAX_DAYS: Final = 3_650
@@ -37,7 +37,7 @@ def fleet(request: Request) -> Response:
     service, environment = asked.name(query, "service"), asked.name(query, "environment")
     show = asked.choice(query, "show", Show)
     days = asked.whole(query, "days", least=1, most=_MAX_DAYS) or _QUIET_DAYS
-    now = datetime.fromtimestamp(service_of(request).writer.clock() / 1e6, UTC)
+    now = datetime.fromtimestamp(service_of(request).writer.clock() // 1_000_000, UTC)
     with service_of(request).live.reading() as connection:
         found = queries.fleet(connection, service=service, environment=environment, limit=_MAX_WORDS + 1)
         known = queries.deployed_names(connection)
@@ -48,8 +48,8 @@ def fleet(request: Request) -> Response:
     return page(
         request,
         "fleet.html",
-        services=found,
-        listed=_listing(show, quiet_before),
+        spoken=_spoken(found, show, quiet_before),
+        unspoken=[one for one in found if not one.hosts] if show is None else [],
         known=known,
         service=service,
         environment=environment,
@@ -59,27 +59,31 @@ def fleet(request: Request) -> Response:
         hosts=len(hosts),
         disagreeing=len(disagreeing),
         quiet=len(quiet),
-        unanswered=[one for one in found if one.release is not None and not _answered(one)],
+        unanswered=[one for one in found if one.hosts and one.release is not None and not _answered(one)],
         cut=_MAX_WORDS if sum(len(host.loads) for host in hosts) > _MAX_WORDS else None,
     )
 
 
-def _listing(
-    show: Show | None, quiet_before: datetime
-) -> Callable[[queries.FleetService], list[queries.FleetHost]]:
-    """Return what tells a service's instances that are listed: who disagrees first, then by name."""
+def _spoken(
+    services: Sequence[queries.FleetService], show: Show | None, quiet_before: datetime
+) -> list[tuple[queries.FleetService, list[queries.FleetHost]]]:
+    """Return the services with the instances that are listed, those with any: who disagrees first, then by name."""
+    listed = [
+        (service, sorted(hosts, key=lambda host: (host.agrees, host.instance)))
+        for service in services
+        if (hosts := [host for host in service.hosts if _is_listed(host, show, quiet_before)])
+    ]
+    return sorted(listed, key=lambda one: (all(host.agrees for host in one[0].hosts), one[0].service))
 
-    def listed(service: queries.FleetService) -> list[queries.FleetHost]:
-        hosts = sorted(service.hosts, key=lambda host: (host.agrees, host.instance))
-        match show:
-            case Show.DISAGREEING:
-                return [host for host in hosts if not host.agrees]
-            case Show.QUIET:
-                return [host for host in hosts if host.heard_at < quiet_before]
-            case None:
-                return hosts
 
-    return listed
+def _is_listed(host: queries.FleetHost, show: Show | None, quiet_before: datetime) -> bool:
+    match show:
+        case Show.DISAGREEING:
+            return not host.agrees
+        case Show.QUIET:
+            return host.heard_at < quiet_before
+        case None:
+            return True
 
 
 def _answered(service: queries.FleetService) -> bool:

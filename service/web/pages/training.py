@@ -66,7 +66,7 @@ def seen(connection: duckdb.DuckDBPyConnection, training_id: str) -> Seen:
     detail = queries.training_detail(connection, training_id)
     newest = detail.validations[-1] if detail.validations else None
     verdict = detail.verdicts[-1] if detail.verdicts else None
-    baseline = verdict.baseline_training_id if verdict else newest and newest.last_deployable
+    baseline = verdict.baseline_training_id if verdict else newest.last_deployable if newest else None
     named = {check.baseline_training_id for verdict in detail.verdicts for check in verdict.checks}
     named |= {verdict.baseline_training_id for verdict in detail.verdicts}
     for validation in detail.validations:
