@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 from uuid import uuid4
 
 import pytest
@@ -515,6 +516,38 @@ def test_on_kafka_a_log_that_holds_something_is_refused(told_on_kafka: Told) -> 
     assert 2 == done.returncode
     assert "give another prefix" in done.stderr
     assert before == told_on_kafka.ask("state-hash")
+
+
+def test_on_a_terminal_the_pages_are_served_until_ctrl_c(told: Told) -> None:
+    """Somebody watches, so the pages answer at the address that is printed, and Ctrl-C ends them and the demo."""
+    program = (
+        "import os; from deedbook.cli.demo.pages import serve_pages, somebody_watches; "
+        "from deedbook.cli.settings import Settings; assert somebody_watches(); "
+        f"serve_pages(Settings.read({{**os.environ, 'DEEDBOOK_URL': {told.url!r}}})); print('the end')"
+    )
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(told.folder)
+        os.execv(sys.executable, [sys.executable, "-c", program])  # noqa: S606 - as a shell would
+    written = b""
+    asked = None
+    with suppress(OSError):  # a terminal that everybody has left
+        while read := os.read(terminal, 65_536):
+            written += read
+            if asked is None and (address := re.search(rb"(http://\S+), the gRPC", written)):
+                with urlopen(address[1].decode()) as answer:  # noqa: S310 - our own address
+                    asked = answer.status
+                os.write(terminal, b"\x03")
+    _, status = os.waitpid(process, 0)
+    os.close(terminal)
+
+    assert (200, 0) == (asked, os.waitstatus_to_exitcode(status))
+    assert written.decode().rstrip().endswith("the end")
+
+
+def test_without_a_terminal_nobody_watches(told: Told) -> None:
+    """A demo that a program reads ends by itself."""
+    assert "The same in pages" not in told.printed
 
 
 # --- what can't be told ----------------------------------------------------------------------------

@@ -164,7 +164,7 @@ def _load(*arguments: str) -> subprocess.Popen[str]:
 def _answer(process: subprocess.Popen[str]) -> list[float]:
     said, _ = process.communicate(timeout=600)
     if process.returncode != 0:
-        raise RuntimeError(f"{process.args} ended with status {process.returncode}")
+        raise RuntimeError(f"{LOAD.name} ended with status {process.returncode}")
     samples: list[float] = json.loads(said)
     return samples
 

@@ -24,11 +24,20 @@ def demo(
         str | None, typer.Option(help="An empty registry, instead of one in the folder.", metavar="URL")
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Six months of retrains, not twenty-four.")] = False,
+    pages: Annotated[
+        bool | None,
+        typer.Option(
+            "--pages/--no-pages",
+            help="Serve the pages at the end, until Ctrl-C; by default where a terminal is attached.",
+        ),
+    ] = None,
 ) -> None:
     """Tell the whole story on real data."""
     try:
+        from deedbook.cli.demo.pages import somebody_watches
         from deedbook.cli.demo.story import main
     except ModuleNotFoundError as error:
         raise missing(error, "demo") from error
 
-    main(settings_of(ctx), folder=folder, url=into, fast=fast)
+    wanted = somebody_watches() if pages is None else pages
+    main(settings_of(ctx), folder=folder, url=into, fast=fast, pages=wanted)

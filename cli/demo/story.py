@@ -13,6 +13,7 @@ from deedbook.cli.demo.chart import chart
 from deedbook.cli.demo.data import CITIES
 from deedbook.cli.demo.folder import DEFAULT_FOLDER, demo_folder
 from deedbook.cli.demo.models import check_libraries
+from deedbook.cli.demo.pages import serve_pages
 from deedbook.cli.demo.place import check_empty, settings_for
 from deedbook.cli.demo.releases import Moments, first_release, incident, refusal, rollback, second_release
 from deedbook.cli.demo.retrains import demands, walk_forward, wrong_month
@@ -30,12 +31,19 @@ _IN_URLS = str.maketrans({"%": "%25", "?": "%3F", "#": "%23"})
 
 
 def main(
-    settings: Settings, *, folder: Path = DEFAULT_FOLDER, url: str | None = None, fast: bool = False
+    settings: Settings,
+    *,
+    folder: Path = DEFAULT_FOLDER,
+    url: str | None = None,
+    fast: bool = False,
+    pages: bool = False,
 ) -> None:
     """Tell the story with a fresh registry in the folder, or in an empty one at the URL.
 
     `settings.url` is left alone: nobody's registry is a place for a demo's trainings. `fast`: six months of
-    retrains, not twenty-four. Raises InvalidInput, MissingExtra, StorageFull, and what the registry raises.
+    retrains, not twenty-four. `pages`: serve them at the end, until Ctrl-C.
+
+    Raises InvalidInput, MissingExtra, StorageFull, and what the registry raises.
     """
     started = monotonic()
     check_libraries()
@@ -47,6 +55,9 @@ def main(
             _open(told, settings)
             _tell(told)
             _close(told, monotonic() - started)
+        if pages:
+            chapter("The same in pages")
+            serve_pages(theirs)
 
 
 def _tell(told: Scene) -> None:

@@ -68,17 +68,15 @@ def main() -> int:
         variables = {"DEEDBOOK_ARTIFACTS": server.place.url(BUCKET), **server.place.environment()}
         if ending.asked.is_set():
             return 130
-        status = ending.tell(url, variables, sys.argv[1:])
-        if status != 0 or ending.asked.is_set():
-            return status
-        if sys.stdin.isatty() and sys.stdout.isatty():
+        watched = sys.stdin.isatty() and sys.stdout.isatty()
+        if watched:
             exports = {"DEEDBOOK_URL": url, "DEEDBOOK_FOLDER": f"{FOLDER}/registry", **variables}
             lines = [f'    export {name}="{value}"' for name, value in exports.items()]
-            print("\nThe servers stay until Ctrl-C. For other commands, in another terminal:\n")  # noqa: T201
+            print("They stay until Ctrl-C. For commands of your own, in another terminal:\n")  # noqa: T201
             print("\n".join(lines), flush=True)  # noqa: T201
-            ending.asked.wait()
-        else:
-            print("\nThe servers end now; on a terminal they would stay until Ctrl-C.")  # noqa: T201
+        status = ending.tell(url, variables, sys.argv[1:])
+        if status == 0 and not watched:
+            print("\nThe servers end now; on a terminal they and the pages would stay until Ctrl-C.")  # noqa: T201
     return status
 
 
