@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from deedbook.cli.wiring import Registry, opened
+from deedbook.cli.wiring import Registry, opened, watched
 from deedbook.projector.owner import Owner
 from deedbook.service.access.access import Access
 from deedbook.service.bindings import Bindings
@@ -89,13 +89,14 @@ def live_service(
             clock=recorder.clock,
             remind=remind,
             remind_seconds=remind_seconds,
-            waits=registry.place.kafka is not None,
+            look=stack.enter_context(watched(registry.place)),
         )
         owner = Owner(
             registry.place.folder,
             who=who,
             identity=log.identity(),
             snapshot=lambda ends, seconds: live.following.snapshots.holding(ends, timeout_seconds=seconds),
+            lend=live.following.lend,
         )
         stack.enter_context(owner)
         stack.callback(live.close)

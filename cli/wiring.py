@@ -114,6 +114,21 @@ def judging(recorder: Recorder) -> Iterator[tuple[Validator, Sandbox]]:
         yield Validator(recorder.artifacts, sandbox, recorder.actor, recorder.clock), sandbox
 
 
+@contextmanager
+def watched(place: Place) -> Iterator[Callable[[], object] | None]:
+    """Hand out what shows cheaply that there is more on the log; None where the log can be waited for."""
+    if place.kafka is not None:
+        yield None
+        return
+    from deedbook.events.sqlite_watch import SqliteWatch
+
+    watch = SqliteWatch(place.folder)
+    try:
+        yield watch.version
+    finally:
+        watch.close()
+
+
 def missing(error: ModuleNotFoundError, extra: str) -> MissingExtra:
     """Return the error that says how to install what an import did not find."""
     return MissingExtra(f"this needs {error.name}: pip install 'deedbook[{extra}]'")

@@ -25,10 +25,13 @@ _WAIT_SECONDS = 0.05
 _AT_ONCE = 1_000
 # Folding much, it looks up this often: whoever asks for the projection, or for an end, waits no longer.
 _STRETCH_SECONDS = 0.5
-_LOOK_UP_SECONDS = 0.1
+# Who asks for the projection says so; one that can't is noticed this late.
+_LOOK_UP_SECONDS = 1.0
 # A log that can't be waited for is looked at: often while something happens, seldom when nothing has for long.
 # (Nothing has happened for so many seconds, the pause between two looks.)
-_PAUSES_SECONDS = ((0.5, 0.002), (5.0, 0.01), (float("inf"), 0.03))
+_PAUSES_SECONDS = ((0.5, 0.002), (5.0, 0.01), (float("inf"), 0.05))
+# However little a look says, the ends themselves are asked for this often.
+_LOOK_SECONDS = 1.0
 
 
 def _nothing(_: object) -> None:
@@ -41,7 +44,8 @@ class Following:
     ``remind`` is called every ``remind_seconds`` with the projection: some things are due by time alone.
     ``told`` is called when all is folded that was there, with the position after the last registry event;
     ``heard`` of each batch, as soon as it is committed. ``readers`` may read the projection while it is open.
-    ``waits``: the log itself waits for what comes (Kafka); else it is looked at, and at once when `wake` is called.
+    ``look``: returns something else once there is more on the log, and is called again and again; what this process
+    appends is told by `wake`. Without it the log itself waits for what comes.
     """
 
     def __init__(
@@ -53,9 +57,10 @@ class Following:
         told: Callable[[int], None] = _nothing,
         heard: Callable[[Batch], None] = _nothing,
         remind_seconds: float = 5.0,
-        waits: bool = True,
+        look: Callable[[], object] | None = None,
     ) -> None:
         self.projection = projection
+        projection.is_owned = True
         self.readers = Readers()
         self.snapshots = Snapshots(projection.snapshot_path, wake=self.wake)
         # Up to where each partition is folded, and where the log ended when that was last looked at.
@@ -65,14 +70,20 @@ class Following:
         self._remind = remind
         self._told = told
         self._heard = heard
-        self._waits = waits
+        self._look = look
         self._nudged = threading.Event()
         self._times = _Times(remind_seconds)
         self._owed = True
+        self._wanted = False
 
     def wake(self) -> None:
         """Have a look at the log now; for any thread."""
         self._nudged.set()
+
+    def lend(self) -> None:
+        """Let somebody else have a turn at the projection as soon as that may be; for any thread."""
+        self._wanted = True
+        self.wake()
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Follow until ``stop`` says so, asked several times a second.
@@ -85,13 +96,10 @@ class Following:
                 self.folded = store.positions()
                 with self.readers.admitted(store.connection):
                     # Who had a turn meanwhile may have folded what nobody has announced yet.
-                    self._owed = True
-                    while not stop() and not self._is_asked_for():
+                    self._owed, self._wanted = True, False
+                    while not stop() and not self._is_wanted():
                         self._step(store, projector)
                     self.snapshots.attend(store, self.folded, self.readers, quiet=True, last=True)
-
-    def _is_asked_for(self) -> bool:
-        return self._times.due("asked for", _LOOK_UP_SECONDS) and self.projection.is_asked_for()
 
     def _take_in(self, batch: Batch) -> None:
         self.folded = {**self.folded, (batch.topic, batch.partition): batch.after.next_position}
@@ -103,6 +111,7 @@ class Following:
         """Fold what there is, see to what follows from it, and wait for more."""
         deadline = time.monotonic() + _STRETCH_SECONDS
         self._nudged.clear()
+        seen = self._look() if self._look is not None else None
         folded = projector.catch_up(deadline=deadline)
         self.ends = projector.ends
         self._react(store, projector)
@@ -111,10 +120,24 @@ class Following:
             self._remind(store)
         self.snapshots.attend(store, self.folded, self.readers, quiet=not folded)
         if time.monotonic() < deadline:
-            if self._waits:
+            if self._look is None:
                 self._wait(store, projector)
             elif not folded:
-                self._nudged.wait(self._times.pause_seconds())
+                self._rest(self._look, seen)
+
+    def _rest(self, look: Callable[[], object], seen: object) -> None:
+        """Pause until something was appended, or until it is time to look after other things."""
+        until = time.monotonic() + min(_LOOK_SECONDS, self.snapshots.due_in_seconds(self.folded, quiet=True))
+        while time.monotonic() < until and not self._nudged.wait(self._times.pause_seconds()):
+            if look() != seen or self._is_wanted():
+                return
+
+    def _is_wanted(self) -> bool:
+        """Say whether anybody asks for the projection; noted, for it is asked only so often."""
+        self._wanted = self._wanted or (
+            self._times.due("asked for", _LOOK_UP_SECONDS) and self.projection.is_asked_for()
+        )
+        return self._wanted
 
     def _wait(self, store: Store, projector: Projector) -> None:
         """Fold what comes on `registry` at once; the other topics have their turn when this is over."""

@@ -43,7 +43,8 @@ class Owner:
     """Claims a folder for this process, for as long as it is entered, and answers those who ask.
 
     ``who`` says in a few words what this process is; ``identity`` is that of the log folded here; ``snapshot``
-    returns the path of a snapshot that holds the given ends, within so many seconds.
+    returns the path of a snapshot that holds the given ends, within so many seconds. ``lend`` has the projection
+    closed for a moment: somebody waits for a turn.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class Owner:
         who: Callable[[], str],
         identity: str,
         snapshot: Callable[[Ends, float], Path],
+        lend: Callable[[], None],
     ) -> None:
         self._folder = folder
         self._who = who
         self._identity = identity
         self._snapshot = snapshot
+        self._lend = lend
         self._lock = FileLock(folder / "owner.lock")
         self._listening: socket.socket | None = None
         self._closing = False
@@ -116,6 +119,8 @@ class Owner:
     def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to a question; whatever goes wrong is an answer, too."""
         try:
+            if asked.get("turn"):
+                self._lend()
             if "ends" not in asked:
                 return {"who": self._who()}
             if asked["identity"] != self._identity:
@@ -134,6 +139,13 @@ def owner_of(folder: Path) -> str:
     """Return in a few words what owns a folder; nothing where nobody does."""
     answer = _asked(folder, {}, timeout_seconds=_TALK_SECONDS)
     return "" if answer is None else str(answer.get("who", ""))
+
+
+def ask_for_turn(folder: Path) -> None:
+    """Tell the folder's owner, if there is one, that somebody waits for the projection."""
+    if (folder / SOCKET_NAME).exists():
+        with contextlib.suppress(ProjectionBusy):
+            _asked(folder, {"turn": True}, timeout_seconds=_TALK_SECONDS)
 
 
 def snapshot_of_owner(folder: Path, identity: str, ends: Ends, *, timeout_seconds: float) -> Path | None:

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from deedbook.events.errors import ProjectionBusy
 from deedbook.projector.loop import Projector
-from deedbook.projector.owner import SOCKET_NAME, snapshot_of_owner
+from deedbook.projector.owner import SOCKET_NAME, ask_for_turn, snapshot_of_owner
 from deedbook.projector.snapshot import open_snapshot, publish
 from deedbook.projector.store import FOLDED_TOPICS, Store
 
@@ -39,6 +39,8 @@ class Projection:
         self._folder = folder
         self.path = folder / "projection.duckdb"
         self.snapshot_path = folder / "snapshot.duckdb"
+        # Set by a process that keeps the projection open: it has nobody to ask.
+        self.is_owned = False
         self.after_fold: list[Callable[[duckdb.DuckDBPyConnection], object]] = []
         self._log = log
         self._codec = codec
@@ -53,6 +55,8 @@ class Projection:
         deadline = time.monotonic() + self._timeout_seconds
         try:
             with self._next.acquire(timeout=self._timeout_seconds):
+                if not self.is_owned:
+                    ask_for_turn(self._folder)
                 self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
         except Timeout:
             raise ProjectionBusy(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 import os
 import shutil
 import subprocess
@@ -22,16 +24,18 @@ if TYPE_CHECKING:
     from deedbook.projector.readers import Readers
     from deedbook.projector.store import Store
 
+_LOG = logging.getLogger(__name__)
 _COPY_TIMEOUT_SECONDS = 300
 # A snapshot takes at most this part of the time: the larger the projection, the rarer. Those who wait for one
 # are worth more of it.
 _SHARE = 0.05
-_ASKED_SHARE = 0.3
+_ASKED_SHARE = 0.5
 _EVERY_SECONDS = 1.0
 # Best made when nothing happens, for it holds up what does; when something happens all the time, late.
 _LATE_SECONDS = 30.0
 # So long a checkpoint is tried beside readers; then they are kept out for a moment.
 _BESIDE_READERS_SECONDS = 0.3
+_AGAIN_SECONDS = 0.01
 _ALONE_SECONDS = 1.0
 
 
@@ -94,6 +98,7 @@ class Snapshots:
         self._refused: tuple[int, DeedbookError] | None = None
         self._attempts = 0
         self._tried_since: float | None = None
+        self._again_at = 0.0
         self._began_at = 0.0
         self._took_seconds = 0.0
 
@@ -131,7 +136,8 @@ class Snapshots:
         last: bool = False,
     ) -> None:
         """Publish a snapshot if somebody waits for one, or if there is anything new and it is time."""
-        if folded == self._published or not self._is_time(folded, quiet=quiet, last=last):
+        due = folded != self._published if last else self.due_in_seconds(folded, quiet=quiet) <= 0
+        if not due:
             return
         now = time.monotonic()
         if not self._checkpointed(store, readers, last=last):
@@ -140,25 +146,31 @@ class Snapshots:
         try:
             _copy(store.path, self.path)
         except DeedbookError as error:
+            # The state itself is well, and so is the snapshot before this one.
+            _LOG.warning("%s", error)
             with self._changed:
                 self._refused = (self._attempts, error)
                 self._changed.notify_all()
-            raise
+            return
         finally:
             self._began_at, self._took_seconds = now, time.monotonic() - now
         with self._changed:
             self._published = dict(folded)
             self._changed.notify_all()
 
-    def _is_time(self, folded: Mapping[tuple[str, int], int], *, quiet: bool, last: bool) -> bool:
-        if last:
-            return True
-        since = time.monotonic() - self._began_at
+    def due_in_seconds(self, folded: Mapping[tuple[str, int], int], *, quiet: bool) -> float:
+        """Return how long it is until the next one is due, as far as that can be told; 0 where it is due now."""
+        if folded == self._published:
+            return math.inf
         with self._changed:
             waiting = any(_holds(folded, ends) and not _holds(self._published, ends) for ends in self._asked)
         if waiting:
-            return since >= self._took_seconds / _ASKED_SHARE
-        return since >= max(_EVERY_SECONDS if quiet else _LATE_SECONDS, self._took_seconds / _SHARE)
+            pause = self._took_seconds / _ASKED_SHARE
+        else:
+            pause = max(_EVERY_SECONDS if quiet else _LATE_SECONDS, self._took_seconds / _SHARE)
+        now = time.monotonic()
+        soon = self._began_at + pause
+        return max(0.0, max(soon, self._again_at) - now)
 
     def _checkpointed(self, store: Store, readers: Readers, *, last: bool) -> bool:
         """Bring all into the projection's file; False where readers are in the way: to be tried again soon.
@@ -171,6 +183,7 @@ class Snapshots:
             now = time.monotonic()
             self._tried_since = self._tried_since or now
             if not last and now - self._tried_since < _BESIDE_READERS_SECONDS:
+                self._again_at = now + _AGAIN_SECONDS
                 return False
             with readers.excluded(timeout_seconds=_ALONE_SECONDS) as alone:
                 if alone:

@@ -88,7 +88,7 @@ class _State:
 class Live:
     """The state that the service answers from; made by the composition root, started once.
 
-    ``waits``: the log itself waits for what comes, as Kafka does. ``clock`` tells microseconds since 1970.
+    ``look``: as `Following` has it. ``clock`` tells microseconds since 1970.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Live:
         clock: Callable[[], int],
         remind: Callable[[Store], None] = lambda _: None,
         remind_seconds: float = 5.0,
-        waits: bool = False,
+        look: Callable[[], object] | None = None,
     ) -> None:
         self.position = 0
         # Up to where all that follows from the events has been announced, too.
@@ -122,7 +122,7 @@ class Live:
             told=self._told,
             heard=self._heard,
             remind_seconds=min(remind_seconds, _SURVEY_EVERY_SECONDS),
-            waits=waits,
+            look=look,
         )
         self._remind_seconds = remind_seconds
         self._reminded_at = 0.0

@@ -20,7 +20,7 @@ import uvicorn
 from deedbook.events.errors import DeedbookError, InvalidInput
 from deedbook.service.access.origins import check_listening
 from deedbook.service.observed_web import ObservedWeb
-from deedbook.service.rpc_server import rpc_server
+from deedbook.service.rpc.server import rpc_server
 from deedbook.service.settings import Address
 from deedbook.service.web.app import web_app
 
@@ -36,7 +36,7 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _BACKLOG = 1_024
 # How long a thread may keep the interpreter while others wait: the loop answers between two steps of the fold.
 _SWITCH_SECONDS = 0.000_5
-_WATCH_SECONDS = 0.5
+_WATCH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +74,25 @@ def check_settings(service: Service) -> None:
 class _Web(uvicorn.Server):
     """uvicorn without a will of its own: signals are the whole service's."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ending = asyncio.Event()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals alone."""
         yield
+
+    async def main_loop(self) -> None:
+        """Look up once a second, not ten times: what ends it is waited for."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.ending.wait(), _WATCH_SECONDS)
+
+    def end(self) -> None:
+        """Take no more connections, and end when what was asked is answered."""
+        self.should_exit = True
+        self.ending.set()
 
 
 class _Run:
@@ -102,7 +117,7 @@ class _Run:
                 self._told(serving)
                 await self._until_end(serving_web)
             self._service.live.end_streams()
-            web.should_exit = True
+            web.end()
             await asyncio.gather(rpc.stop(self._settings.drain_seconds), serving_web, return_exceptions=True)
 
     def _heed_signals(self) -> None:

@@ -11,10 +11,11 @@ import typer
 from deedbook.cli.options import settings_of
 from deedbook.cli.stopping import stopping
 from deedbook.cli.tables import note
-from deedbook.cli.wiring import Registry, opened
+from deedbook.cli.wiring import Registry, opened, watched
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
 
     from deedbook.projector.store import Store
 
@@ -45,13 +46,20 @@ def project(
     with (
         stopping() as stop,
         opened(settings_of(ctx), patience=Patience(patience, attempts), must_announce=True) as registry,
+        watched(registry.place) as look,
     ):
         note(f"Folding {registry.place.url} in {registry.place.folder}; Ctrl-C ends it.")
-        _follow(registry, stop, remind_seconds=min(_REMIND_SECONDS, patience / 2))
+        _follow(registry, stop, look, remind_seconds=min(_REMIND_SECONDS, patience / 2))
         note("Ended; what comes is folded when this starts again.")
 
 
-def _follow(registry: Registry, stop: threading.Event, *, remind_seconds: float) -> None:
+def _follow(
+    registry: Registry,
+    stop: threading.Event,
+    look: Callable[[], object] | None,
+    *,
+    remind_seconds: float,
+) -> None:
     """Follow the log; while it is away, or others are at the projection, wait and go on."""
     from deedbook.events.errors import LogUnavailable, ProjectionBusy
     from deedbook.projector.following import Following
@@ -72,13 +80,14 @@ def _follow(registry: Registry, stop: threading.Event, *, remind_seconds: float)
         remind=remind,
         told=told,
         remind_seconds=remind_seconds,
-        waits=registry.place.kafka is not None,
+        look=look,
     )
     owner = Owner(
         registry.place.folder,
         who=lambda: f"deedbook project, process {os.getpid()}",
         identity=registry.log.identity(),
         snapshot=lambda ends, seconds: following.snapshots.holding(ends, timeout_seconds=seconds),
+        lend=following.lend,
     )
     with owner:
         while not stop.is_set():
