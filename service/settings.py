@@ -35,7 +35,10 @@ def address_of(text: str) -> Address:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on what one caller can take: sizes in bytes, times in seconds."""
+    """Bounds on what one caller can take: sizes in bytes, times in seconds.
+
+    ``stalled_seconds``: a stream that nothing is taken from, or an upload that nothing comes of, for so long ends.
+    """
 
     message_bytes: int = 8 << 20
     artifact_bytes: int = 8 << 30
@@ -43,6 +46,7 @@ class Limits:
     streams: int = 1_000
     query_seconds: float = 10.0
     request_seconds: float = 60.0
+    stalled_seconds: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)

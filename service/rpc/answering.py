@@ -67,7 +67,7 @@ class Answering:
 
         async def method(request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - as gRPC calls it
             async def streamed(call: Call) -> None:
-                sink = Sink(context)
+                sink = Sink(context, self._service.settings.limits.stalled_seconds)
                 with self._means.sinks.opened(sink):
                     await answer(call, request, sink)
 

@@ -15,7 +15,7 @@ from deedbook.artifacts.store import checked_digest, compare_digests
 from deedbook.events.errors import DeadlineExceeded, InvalidInput, StorageFull
 from deedbook.events.names import sha256_problem
 from deedbook.service.rpc.fields import given, name_given
-from deedbook.service.rpc.limits import CHUNK_BYTES, SILENT_UPLOAD_SECONDS
+from deedbook.service.rpc.limits import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,11 +30,12 @@ async def upload_artifact(
     call: Call, requests: AsyncIterator[pb.UploadArtifactRequest]
 ) -> pb.UploadArtifactResponse:
     """Store a file: beside the store until all of it is there, then under its digest."""
-    first = await _next(requests)
+    limits = call.service.settings.limits
+    first = await _next(requests, limits.stalled_seconds)
     if first is None or first.WhichOneof("part") != "head":
         raise InvalidInput("the first message of an upload says what will come: its head")
     head = first.head
-    most_bytes = call.service.settings.limits.artifact_bytes
+    most_bytes = limits.artifact_bytes
     if head.sha256 and (problem := sha256_problem(head.sha256)) is not None:
         raise InvalidInput(f"head.sha256 {problem}")
     file_format = name_given(head.format, "head.format") if head.format else ""
@@ -43,7 +44,7 @@ async def upload_artifact(
         raise InvalidInput(_too_large(announced, most_bytes))
     upload = await call.means.with_files(lambda: _Upload(call.means.uploads))
     try:
-        while (message := await _next(requests)) is not None:
+        while (message := await _next(requests, limits.stalled_seconds)) is not None:
             chunk = _chunk(message)
             if upload.size_bytes + len(chunk) > most_bytes:
                 raise InvalidInput(_too_large(upload.size_bytes + len(chunk), most_bytes))
@@ -70,15 +71,15 @@ def _too_large(size_bytes: int, most_bytes: int) -> str:
     return f"the file has {size_bytes:,} bytes or more: this service stores up to {most_bytes:,}"
 
 
-async def _next(requests: AsyncIterator[pb.UploadArtifactRequest]) -> pb.UploadArtifactRequest | None:
+async def _next(
+    requests: AsyncIterator[pb.UploadArtifactRequest], seconds: float
+) -> pb.UploadArtifactRequest | None:
     """Return the next message, None at the end. Raises DeadlineExceeded where none comes for too long."""
     try:
-        async with asyncio.timeout(SILENT_UPLOAD_SECONDS):
+        async with asyncio.timeout(seconds):
             return await anext(requests, None)
     except TimeoutError:
-        raise DeadlineExceeded(
-            f"nothing of the upload came for {SILENT_UPLOAD_SECONDS:g} s; nothing was stored"
-        ) from None
+        raise DeadlineExceeded(f"nothing of the upload came for {seconds:g} s; nothing was stored") from None
 
 
 class _Upload:

@@ -20,12 +20,6 @@ MAX_FILTERS: Final = 100
 POINTS_PER_MESSAGE: Final = 20_000
 TRAININGS_AT_ONCE: Final = 16
 
-# A stream whose caller takes nothing for so long is ended.
-STALLED_SECONDS: Final = 20.0
-# Whoever holds a stream is asked for again this often.
-LOOK_AGAIN_SECONDS: Final = 1.0
-# Between two parts of an upload.
-SILENT_UPLOAD_SECONDS: Final = 30.0
 # Of a whole upload or download, where the caller gives no deadline.
 MAX_TRANSFER_SECONDS: Final = 6 * 3600.0
 

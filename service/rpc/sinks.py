@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from deedbook.events.errors import InvalidInput, ServiceEnding
-from deedbook.service.rpc.limits import MAX_ANSWER_BYTES, STALLED_SECONDS
+from deedbook.service.rpc.limits import MAX_ANSWER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ class Sink:
     """
 
     context: Any
-    stalled_seconds: float = STALLED_SECONDS
+    stalled_seconds: float
     ended: Ended | ServiceEnding | None = None
     on_end: Callable[[], None] | None = None
     _sending: asyncio.Timeout | None = field(default=None, repr=False)
