@@ -20,7 +20,7 @@ import uvicorn
 from deedbook.events.errors import DeedbookError, InvalidInput
 from deedbook.service.access.origins import check_listening
 from deedbook.service.observed_web import ObservedWeb
-from deedbook.service.rpc.server import rpc_server
+from deedbook.service.rpc.server import rpc_server, server_credentials
 from deedbook.service.settings import Address
 from deedbook.service.web.app import web_app
 
@@ -67,6 +67,10 @@ def serve(service: Service, *, told: Callable[[Serving], None]) -> None:
 def check_settings(service: Service) -> None:
     """Refuse what would be open to whom it should not, or can't work. Raises InvalidInput."""
     settings = service.settings
+    if (settings.certificate is None) != (settings.key is None):
+        raise InvalidInput(
+            "a certificate needs its key, and a key its certificate: give --certificate and --key"
+        )
     for address in (settings.web, settings.grpc):
         check_listening(address.host, service.access, settings.secure, plaintext=settings.plaintext)
 
@@ -178,11 +182,10 @@ class _Run:
         return server, Address(address.host, port)
 
     def _bound(self, server: grpc.aio.Server) -> int:
-        settings = self._settings
-        if settings.certificate is None or settings.key is None:
-            return server.add_insecure_port(str(settings.grpc))
-        chain = (settings.key.read_bytes(), settings.certificate.read_bytes())
-        return server.add_secure_port(str(settings.grpc), grpc.ssl_server_credentials([chain]))
+        address = str(self._settings.grpc)
+        if (credentials := server_credentials(self._settings)) is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
 
     def _serving(self, web: Address, rpc: Address) -> Serving:
         suffix = "s" if self._settings.secure else ""
