@@ -239,7 +239,7 @@ def _read(path: Path) -> _Read:
         stamp = _stamp(found)
         if (problem := _distrusted(found)) is not None:
             return _Read(stamp, {}, f"{path} {problem}")
-        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - what was looked at is what is read
+        with open(descriptor, "rb", closefd=False) as file:
             content = file.read(MAX_BYTES + 1)
     finally:
         os.close(descriptor)
