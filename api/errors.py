@@ -36,8 +36,9 @@ from deedbook.events.errors import (
 DOMAIN: Final = "deedbook"
 DETAILS_KEY: Final = "grpc-status-details-bin"
 INTERNAL: Final = "INTERNAL"
-# HTTP/2 headers are bounded, at 8 KiB where nobody set it otherwise: what is said twice in them must fit twice.
-MAX_SENTENCE_BYTES: Final = 2_000
+# A sentence is said twice in HTTP/2 headers, which clients take up to 8 KiB of: as it is, where each byte beyond ASCII
+# takes three, and in the details, where three bytes take four.
+MAX_HEADER_BYTES: Final = 6_000
 
 # Pairs of key and value, as any kind of channel has them.
 Trailers: TypeAlias = "Iterable[Any]"
@@ -145,9 +146,14 @@ def error_info(trailers: Trailers) -> ErrorInfo | None:
 
 
 def _bounded(sentence: str) -> str:
-    """Return a sentence that headers can hold: printable, and not too long."""
-    plain = " ".join(sentence.split())
-    encoded = plain.encode("utf-8", "replace")
-    if len(encoded) <= MAX_SENTENCE_BYTES:
-        return encoded.decode("utf-8")
-    return encoded[:MAX_SENTENCE_BYTES].decode("utf-8", "ignore") + " …"
+    """Return a sentence that headers can hold: one line, and not too long."""
+    plain = " ".join(sentence.encode("utf-8", "replace").decode("utf-8").split())
+    taken = 0.0
+    for place, letter in enumerate(plain):
+        size = len(letter.encode("utf-8"))
+        taken += (
+            1 if letter.isascii() and letter.isprintable() and letter != "%" else 3 * size
+        ) + size * 4 / 3
+        if taken > MAX_HEADER_BYTES:
+            return plain[:place] + "…"
+    return plain

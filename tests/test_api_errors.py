@@ -1,10 +1,12 @@
 """Errors over gRPC: each class of ours is a status code with details, and the same class again at the caller's."""
 
 import asyncio
+import base64
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import grpc.aio
@@ -16,7 +18,7 @@ from grpc_status import rpc_status
 from deedbook.api.errors import (
     DETAILS_KEY,
     DOMAIN,
-    MAX_SENTENCE_BYTES,
+    MAX_HEADER_BYTES,
     SAYINGS,
     error_info,
     from_rpc_error,
@@ -146,13 +148,14 @@ def test_a_kind_of_a_known_error_is_said_as_that_one() -> None:
     assert NotFound is type(arrived(NoSuchCity("there is no such city")))
 
 
-@pytest.mark.parametrize("sentence", ["a\r\nb: c", "x" * 100_000, "ü" * 100_000, "\ud800"])
+@pytest.mark.parametrize("sentence", ["a\r\nb: c", "x" * 100_000, "ü" * 100_000, "%" * 100_000, "\ud800"])
 def test_a_sentence_is_one_line_that_headers_can_hold(sentence: str) -> None:
     """It can't become a header of its own, nor burst those that are there."""
-    said = to_status(InvalidInput(sentence)).sentence
+    aborted = to_status(InvalidInput(sentence))
+    details = base64.b64encode(aborted.trailers[0][1])
 
-    assert [] == [letter for letter in "\r\n" if letter in said]
-    assert len(said.encode("utf-8")) <= MAX_SENTENCE_BYTES + 8
+    assert [] == [letter for letter in "\r\n" if letter in aborted.sentence]
+    assert len(quote(aborted.sentence, safe=" /:")) + len(details) < MAX_HEADER_BYTES + 500
 
 
 @pytest.mark.parametrize(
@@ -196,7 +199,10 @@ def test_details_of_another_domain_are_passed_over() -> None:
 
 
 class Refusing(RegistryServicer):
-    """A service that refuses everything, in a sentence with all that is difficult in headers."""
+    """A service that refuses everything, in the same sentence."""
+
+    def __init__(self, sentence: str) -> None:
+        self._sentence = sentence
 
     async def GetStatus(  # noqa: N802 - the interface's name
         self,
@@ -204,17 +210,17 @@ class Refusing(RegistryServicer):
         context: Any,  # noqa: ANN401 - grpc's own
     ) -> pb.GetStatusResponse:
         """Refuse."""
-        aborted = to_status(RequestRejected(SENTENCE, position=5))
+        aborted = to_status(RequestRejected(self._sentence, position=5))
         await context.abort(aborted.code, aborted.sentence, aborted.trailers)
         raise AssertionError
 
 
-async def refused(ask: Callable[[str], Any]) -> Any:  # noqa: ANN401 - what is asked
+async def refused(sentence: str, ask: Callable[[str], Any]) -> Any:  # noqa: ANN401 - what is asked
     """What asking a service that refuses comes to."""
     from deedbook.api.v1.registry_pb2_grpc import add_RegistryServicer_to_server
 
     server = grpc.aio.server()
-    add_RegistryServicer_to_server(Refusing(), server)
+    add_RegistryServicer_to_server(Refusing(sentence), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
@@ -223,35 +229,41 @@ async def refused(ask: Callable[[str], Any]) -> Any:  # noqa: ANN401 - what is a
         await server.stop(None)
 
 
+def blocking(address: str) -> grpc.RpcError:
+    """The error of a call on a blocking channel."""
+    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as raised:
+        RegistryStub(channel).GetStatus(pb.GetStatusRequest(), timeout=20)
+    return raised.value
+
+
+async def on_both_channels(address: str) -> tuple[grpc.RpcError, grpc.RpcError]:
+    """The errors of a call on a blocking channel and on an aio channel."""
+    error = await asyncio.to_thread(blocking, address)
+    async with grpc.aio.insecure_channel(address) as channel:
+        with pytest.raises(grpc.RpcError) as raised:
+            await RegistryAsyncStub(channel).GetStatus(pb.GetStatusRequest(), timeout=20)
+    return error, raised.value
+
+
 def test_a_blocking_and_an_aio_channel_read_the_same_error() -> None:
     """Over a real connection, with letters beyond ASCII, and as google's own library reads it."""
-
-    def blocking(address: str) -> grpc.RpcError:
-        with grpc.insecure_channel(address) as channel:
-            try:
-                RegistryStub(channel).GetStatus(pb.GetStatusRequest(), timeout=20)
-            except grpc.RpcError as error:
-                return error
-        raise AssertionError
-
-    async def both(address: str) -> tuple[grpc.RpcError, grpc.RpcError]:
-        one = await asyncio.to_thread(blocking, address)
-        async with grpc.aio.insecure_channel(address) as channel:
-            try:
-                await RegistryAsyncStub(channel).GetStatus(pb.GetStatusRequest(), timeout=20)
-            except grpc.RpcError as error:
-                return one, error
-        raise AssertionError
-
-    found = asyncio.run(refused(both))
-    read = [from_rpc_error(error) for error in found]
+    found = asyncio.run(refused(SENTENCE, on_both_channels))
     status = rpc_status.from_call(found[0])
 
     assert [(RequestRejected, "Münze „Zahl“: 3 < 4 and so on", 5)] * 2 == [
-        (type(error), str(error), getattr(error, "position", None)) for error in read
+        (type(error), str(error), getattr(error, "position", None)) for error in map(from_rpc_error, found)
     ]
     assert status is not None
     assert "Münze „Zahl“: 3 < 4 and so on" == status.message
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "%", "家"])
+def test_a_long_sentence_arrives_as_far_as_headers_hold_it(letter: str) -> None:
+    """Not as an error of gRPC's about headers that are too large."""
+    for error in map(from_rpc_error, asyncio.run(refused(letter * 100_000, on_both_channels))):
+        assert RequestRejected is type(error)
+        assert str(error).startswith(letter * 300)
+        assert str(error).endswith("…")
 
 
 def test_the_interface_lists_every_reason_with_its_code() -> None:

@@ -168,7 +168,7 @@ def test_every_fact_that_can_be_followed_has_a_place_in_a_subscription() -> None
 
 
 @pytest.mark.parametrize("name", sorted(CARRIED))
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_nothing_is_lost_on_the_way(name: str, data: st.DataObject) -> None:
     """What was sent is what arrives, to the bit, over the wire and back."""
