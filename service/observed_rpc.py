@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
+from deedbook.events.errors import PermissionRefused
+from deedbook.service.access.rpc import caller_of_context
 from deedbook.service.logs import REQUEST_ID, REQUEST_ID_HEADER, request_id_of
 
 if TYPE_CHECKING:
@@ -95,8 +97,17 @@ class _Seen:
                 "route": self._name,
                 "code": code,
                 "duration_ms": round(seconds * 1000, 3),
+                "caller": _caller(),
             },
         )
+
+
+def _caller() -> str | None:
+    """Return who called, where that is known."""
+    try:
+        return caller_of_context().name
+    except PermissionRefused:
+        return None
 
 
 def _code_of(context: Any) -> str:  # noqa: ANN401 - grpc has no types

@@ -73,6 +73,11 @@ class _Watched:
         """The page's path as it is written in the code: as many names for measures as there are pages."""
         return self._paths.get(self._scope.get("endpoint"), _ELSEWHERE)
 
+    def _caller(self) -> str | None:
+        """Return who asked, where that is known."""
+        caller = self._scope.get("state", {}).get("caller")
+        return None if caller is None else str(caller.name)
+
     async def send(self, message: Message) -> None:
         """Send on what the application sends, the answer's head with the request's id."""
         if message["type"] == "http.response.start":
@@ -99,7 +104,7 @@ class _Watched:
         if self._is_stream:
             self._measures.streams.labels(INTERFACE, self.route).dec()
         self._measures.request(INTERFACE, self.route, code, None if self._is_stream else seconds)
-        level = logging.DEBUG if self.route in _QUIET and self.status < _SERVER_ERROR else logging.INFO
+        level = logging.DEBUG if self.route in _QUIET else logging.INFO
         _LOG.log(
             level,
             "%s %s %s",
@@ -111,5 +116,6 @@ class _Watched:
                 "route": self.route,
                 "code": code,
                 "duration_ms": round(seconds * 1000, 3),
+                "caller": self._caller(),
             },
         )
