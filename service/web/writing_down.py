@@ -94,7 +94,7 @@ def plain(value: float, digits: int = 6) -> str:
         text = text.rstrip("0").rstrip(".") if "." in text else text
     else:
         text = f"{value:.{digits}g}"
-    return text.replace("-", "\N{MINUS SIGN}") if text.startswith("-") else text
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def size(size_bytes: int | None) -> str:

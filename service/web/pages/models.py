@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from deedbook.projector.queries.glance import glances
+from deedbook.service.access.origins import is_loopback
 from deedbook.service.access.roles import Permission
+from deedbook.service.settings import Address, ServiceSettings
 from deedbook.service.web.pages import Page
 from deedbook.service.web.rendering import page, service_of
-
-if TYPE_CHECKING:
-    from deedbook.service.settings import ServiceSettings
 
 FAILURES_DAYS: Final = 7
 
@@ -38,10 +37,10 @@ def models(request: Request) -> Response:
 
 def _address_for_others(settings: ServiceSettings) -> str:
     """Return the URL by which programs on other machines log; empty where none can reach this one."""
-    address = settings.grpc
-    if address.is_loopback or not address.port:
+    host = next(iter(settings.public_hosts), settings.grpc.host)
+    if is_loopback(settings.grpc.host) or not settings.grpc.port:
         return ""
-    return f"grpc{'s' if settings.secure else ''}://{address}"
+    return f"grpc{'s' if settings.secure else ''}://{Address(host, settings.grpc.port)}"
 
 
 PAGES: Final = (Page(path="/", endpoint=models, permission=Permission.READ),)
