@@ -280,18 +280,16 @@ def test_an_import_can_be_repeated(registry: Registry) -> None:
             "metrics": {"mse": number / 10},
             "created_at": THEN + timedelta(days=number),
         }
-        for number in range(1_200)
+        for number in range(600)
     ]
     ids = registry.log_trainings(rows)
 
     assert ids == [row["training_id"] for row in rows]
     assert ids == registry.log_trainings(iter(rows))
-    assert ((1_200, THEN, THEN + timedelta(days=1_199)),) == registry.sql(
-        "select count(*), min(created_at), max(created_at) from trainings"
-    ).rows
+    found = registry.search("m", limit=1_000)
+    assert [THEN + timedelta(days=day) for day in reversed(range(600))] == [t.created_at for t in found]
 
 
-@either_way
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
@@ -416,7 +414,6 @@ class Lost(Exception):
         return "\ud800" + "lost " * 5_000
 
 
-@either_way
 @pytest.mark.parametrize(
     "error", [ValueError("no rows for Austin"), KeyboardInterrupt(), Lost(), SystemExit(1)]
 )
@@ -442,7 +439,6 @@ def test_a_run_that_raises_is_recorded_as_failed(registry: Registry, error: Base
         registry.training_info(training.training_id)
 
 
-@either_way
 def test_a_run_whose_record_is_refused_is_recorded_as_failed(registry: Registry) -> None:
     """It would look as if it still ran."""
     with pytest.raises(InvalidInput, match="printable"), registry.training("m") as training:

@@ -29,25 +29,25 @@ def listening(folder: Path, *, port: int = 0) -> Iterator[str]:
 @contextmanager
 def listening_to(service: Service, *, port: int = 0) -> Iterator[str]:
     """Answer for a service until the end; hand out its URL."""
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-    bound: list[int] = []
+    began: list[tuple[asyncio.AbstractEventLoop, asyncio.Event, int]] = []
     ready = threading.Event()
 
     async def answer() -> None:
         server = rpc_server(service)
-        bound.append(server.add_insecure_port(f"127.0.0.1:{port}"))
+        stop = asyncio.Event()
+        bound = server.add_insecure_port(f"127.0.0.1:{port}")
         await server.start()
+        began.append((asyncio.get_running_loop(), stop, bound))
         ready.set()
         await stop.wait()
         await server.stop(ENDING_SECONDS)
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(answer(),), name="a test's service")
+    thread = threading.Thread(target=lambda: asyncio.run(answer()), name="a test's service")
     thread.start()
+    assert ready.wait(PATIENCE_SECONDS)
+    ((loop, stop, bound),) = began
     try:
-        assert ready.wait(PATIENCE_SECONDS)
-        yield f"grpc://127.0.0.1:{bound[0]}"
+        yield f"grpc://127.0.0.1:{bound}"
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
-        loop.close()
