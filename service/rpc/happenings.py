@@ -166,14 +166,25 @@ def _is_true(
         decided = deployment_with_id(connection, said.deployment_id)
     except NotFound:
         return False
-    names = (decided.position, decided.service, decided.environment, decided.release)
-    if names != (said.requested_at_position, said.service, said.environment, said.release):
+    names = (decided.service, decided.environment, decided.release)
+    if names != (said.service, said.environment, said.release):
         return False
     if isinstance(said, facts.DeploymentRejected):
-        return decided.decision == "rejected"
+        return decided.decision == "rejected" and decided.position == said.requested_at_position
+    if not _became_current(connection, said.deployment_id, said.requested_at_position):
+        return False
     bound = {(m.model, m.training_id, m.version, m.artifact_sha256) for m in decided.models}
     told = {(m.model, m.training_id, m.version, m.artifact.sha256) for m in said.models}
     return decided.decision == "accepted" and bound == told
+
+
+def _became_current(connection: duckdb.DuckDBPyConnection, deployment_id: str, position: int) -> bool:
+    """Tell whether a deployment's release became the current one at a position: when it was bound, or by a rollback."""
+    row = connection.execute(
+        "select 1 from main.releases_live where deployment_id = ? and from_position = ?",
+        [deployment_id, position],
+    ).fetchone()
+    return row is not None
 
 
 def _happening(service: Service, record: Record, head: Head) -> Happening:
