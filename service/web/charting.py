@@ -34,7 +34,7 @@ _X: Final = {
 _Y: Final = {
     "field": "value",
     "type": "quantitative",
-    "scale": {"zero": False, "padding": 10},
+    "scale": {"zero": False},
     "axis": {"title": None},
 }
 _COLOUR: Final = {"field": "colour", "type": "nominal", "scale": None, "legend": None}

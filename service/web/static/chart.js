@@ -114,7 +114,8 @@ function follow(figure, view, names, series) {
     const box = figure.getBoundingClientRect();
     const left = event.clientX - box.left;
     tip.style.left = `${left > box.width - 240 ? left - tip.offsetWidth - 14 : left + 14}px`;
-    tip.style.top = `${event.clientY - box.top + 14}px`;
+    const below = event.clientY + tip.offsetHeight + 20 < window.innerHeight;
+    tip.style.top = `${event.clientY - box.top + (below ? 14 : -tip.offsetHeight - 14)}px`;
   });
   view.addEventListener("mouseout", () => { tip.hidden = true; });
   view.addEventListener("click", (event, item) => {
