@@ -46,7 +46,7 @@ def run(
         confinement.apply(limits["cpu_seconds"], limits["memory_bytes"], limits["processes"])
         with contextlib.suppress(OSError):
             kernel.die_with_parent(signal.SIGKILL)
-        _settle(connection, limits, locked=job["kind"] == "query")
+        _settle(connection, limits, locked=job["kind"] != "probe")
         frames.send(channel, frames.READY, json.dumps({"position": position}).encode())
         _serve(connection, channel, job["kind"], limits)
         status = 0
@@ -104,8 +104,13 @@ def _serve(
     """Wait for the one order there is, and answer it."""
     channel.settimeout(None)
     order = json.loads(_order(channel, limits["max_order_bytes"]))
-    if kind == "probe":
-        frames.send(channel, frames.PROBES, json.dumps(probes.run(connection, order)).encode())
+    if kind != "query":
+        worked = (
+            probes.run(connection, order)
+            if kind == "probe"
+            else probes.asked(connection, order["statements"])
+        )
+        frames.send(channel, frames.PROBES, json.dumps(worked).encode())
         return
     try:
         _answer(connection, channel, order)

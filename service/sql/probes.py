@@ -10,6 +10,8 @@ from typing import Any
 import duckdb
 
 from deedbook.consumers.sandbox import probes
+from deedbook.events.errors import InvalidInput
+from deedbook.projector.queries.question import question
 
 
 def run(connection: duckdb.DuckDBPyConnection, bait: dict[str, Any]) -> dict[str, bool]:
@@ -25,10 +27,30 @@ def run(connection: duckdb.DuckDBPyConnection, bait: dict[str, Any]) -> dict[str
     return worked
 
 
+def asked(connection: duckdb.DuckDBPyConnection, statements: list[list[str]]) -> dict[str, bool]:
+    """Ask each statement as anybody's would be; return {what: whether one was answered}."""
+    worked: dict[str, bool] = {}
+    for what, statement in statements:
+        worked[what] = worked.get(what, False) or _is_answered(connection, statement)
+    return worked
+
+
+def _is_answered(connection: duckdb.DuckDBPyConnection, statement: str) -> bool:
+    try:
+        rows = question(connection, statement).fetchall()
+    except (duckdb.Error, InvalidInput, OSError, MemoryError, RuntimeError):
+        return False
+    return _tells(rows, statement)
+
+
 def _works(connection: duckdb.DuckDBPyConnection, statement: str) -> bool:
     try:
         rows = connection.execute(statement).fetchall()
     except (duckdb.Error, OSError, MemoryError, RuntimeError):
         return False
-    # What reads a file that it can't see may as well answer that there are no rows.
+    return _tells(rows, statement)
+
+
+def _tells(rows: list[Any], statement: str) -> bool:
+    """Say whether an answer is one: what reads a file that it can't see may answer that there are no rows."""
     return bool(rows) or not statement.startswith("from ")

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
+# Who starts a service asks it other things first; and one that nobody asks in SQL keeps no process for that.
+_AFTER_START_SECONDS = 1.0
+_AFTER_TEST_SECONDS = 5.0
 
 
 class SqlRunner:
@@ -70,13 +73,14 @@ class SqlRunner:
         return cls(newest, folder, live.following.projection.path, limits)
 
     def begin(self) -> None:
-        """Have the promises tried in the background, so that the first query needn't wait for it."""
+        """Have the promises tried in the background, a little later, so that the first query needn't wait for it."""
         task = asyncio.create_task(self._begun())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
     async def _begun(self) -> None:
         try:
+            await asyncio.sleep(_AFTER_START_SECONDS)
             await self.isolation()
         except DeedbookError as error:  # no snapshot, say: it is tried again by the first query
             _LOG.warning("whether queries are isolated here is not known yet: %s", error)
@@ -111,7 +115,7 @@ class SqlRunner:
 
     async def _tested(self) -> tuple[Isolation, ...]:
         try:
-            async with self._awake():
+            async with self._awake(_AFTER_TEST_SECONDS):
                 published = await self._newest(0)
                 return await self._in_thread(self._test, published)
         finally:
@@ -151,7 +155,7 @@ class SqlRunner:
         await self._in_time(self.isolation(), order)
         if self.off:
             raise PermissionRefused(self.off)
-        async with self._turns.turn(caller, order.deadline), self._awake():
+        async with self._turns.turn(caller, order.deadline), self._awake(self.limits.idle_seconds):
             published = await self._in_time(self._newest(min_position), order)
             try:
                 return await self._asked(published, order)
@@ -159,7 +163,7 @@ class SqlRunner:
                 return await self._asked(await self._newest(min_position), order)
 
     @contextlib.asynccontextmanager
-    async def _awake(self) -> AsyncIterator[None]:
+    async def _awake(self, longer_seconds: float) -> AsyncIterator[None]:
         """Keep the processes for the body's time, and a while longer."""
         self._asking += 1
         if self._rest is not None:
@@ -168,7 +172,7 @@ class SqlRunner:
             yield
         finally:
             self._asking -= 1
-            self._rest = asyncio.get_running_loop().call_later(self.limits.idle_seconds, self._go_to_rest)
+            self._rest = asyncio.get_running_loop().call_later(longer_seconds, self._go_to_rest)
 
     def _go_to_rest(self) -> None:
         """End the processes, and let go of the snapshot: nobody has asked anything for a while."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_SERIES: Final = 50
 _HEIGHT: Final = 360
+_COUNTING: Final = frozenset({"position", "version", "partition", "ordinal", "from_position", "to_position"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,9 @@ def chartable(table: pa.Table, x: int | None, y: int | None, series: int | None)
     if not left:
         return None
     chosen_series = series if series in texts else texts[0] if texts and series != -1 else None
-    # What comes last is most often what was measured.
-    axes = Axes(chosen_x, y if y in left else left[-1], chosen_series)
+    # What comes last is most often what was measured; but for what only counts rows.
+    measured = [place for place in left if table.schema.names[place] not in _COUNTING] or left
+    axes = Axes(chosen_x, y if y in left else measured[-1], chosen_series)
     return Chartable(xs, tuple(numbers), tuple(texts), axes)
 
 

@@ -46,13 +46,18 @@ _ABOUT_DEPLOYMENTS: Final = frozenset({"DeploymentRequested", "DeploymentCreated
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a body: a text, a time, or what is inside it; `href` where it leads to a page."""
+    """A field of a body: a text, a time, what is inside it, or a table of things of one kind.
+
+    `href` where it leads to a page; `left_out` counts what a long list has besides.
+    """
 
     name: str
     text: str = ""
     moment: datetime | None = None
     href: str = ""
     inside: tuple[Field, ...] = ()
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[Field, ...], ...] = ()
     left_out: int = 0
 
 
@@ -201,6 +206,13 @@ def _inside(value: object, name: str = "") -> Field:
             return Field(name)
         case str() | int() | float():
             return Field(name, str(value))
+        case Sequence() if value and all(_is_row(one) for one in value):
+            columns = tuple(one.name for one in fields(value[0]))
+            kept = [column for column in columns if any(_is_told(getattr(one, column)) for one in value)]
+            rows = tuple(
+                tuple(_inside(getattr(one, column), column) for column in kept) for one in value[:MAX_ENTRIES]
+            )
+            return Field(name, columns=tuple(kept), rows=rows, left_out=max(0, len(value) - MAX_ENTRIES))
         case Sequence():
             shown = tuple(
                 _inside(one, _numbered(one, place)) for place, one in enumerate(value[:MAX_ENTRIES], start=1)
@@ -208,6 +220,17 @@ def _inside(value: object, name: str = "") -> Field:
             return Field(name, inside=shown, left_out=max(0, len(value) - MAX_ENTRIES))
         case _:
             return Field(name, str(value))
+
+
+def _is_row(value: Any) -> bool:  # noqa: ANN401 - any field's value
+    """Say whether something is as flat as a table's row."""
+    return is_dataclass(value) and all(
+        isinstance(getattr(value, one.name), str | int | float | Enum | None) for one in fields(value)
+    )
+
+
+def _is_told(value: object) -> bool:
+    return value is not None and value != ""
 
 
 def _numbered(value: object, place: int) -> str:
