@@ -18,6 +18,7 @@ import grpc
 import uvicorn
 
 from deedbook.events.errors import DeedbookError, InvalidInput
+from deedbook.service.access.connections import BoundedConnection
 from deedbook.service.access.origins import check_listening
 from deedbook.service.observed_web import ObservedWeb
 from deedbook.service.rpc.server import rpc_server, server_credentials
@@ -119,6 +120,7 @@ class _Run:
             serving = self._serving(Address(self._settings.web.host, listening.getsockname()[1]), rpc_address)
             with _announced(self._settings.folder, serving):
                 self._told(serving)
+                self._service.sql.begin()
                 await self._until_end(serving_web)
             self._service.live.end_streams()
             web.end()
@@ -152,6 +154,7 @@ class _Run:
             ObservedWeb(app, app.routes, self._service.measures),
             log_config=None,
             access_log=False,
+            http=BoundedConnection,
             lifespan="off",
             server_header=False,
             proxy_headers=False,

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deedbook.events.errors import DeadlineExceeded, InvalidInput, RequestRejected
+from deedbook.events.errors import DeadlineExceeded, InvalidInput, NotFound, RequestRejected
 from deedbook.projector.queries.paging import registry_position
 from deedbook.service.access.access import NOBODY
 from deedbook.service.rpc.fields import id_given
@@ -98,8 +98,13 @@ class Call:
         """Refuse writing for models that the caller's token does not hold for. Raises PermissionRefused."""
         self.service.access.check(self.caller, permission, models)
 
-    async def check_training(self, permission: Permission, training_id: str) -> None:
-        """Refuse writing about a training of another model than the token holds for; an unknown one is the fold's."""
+    async def check_training(
+        self, permission: Permission, training_id: str, *, may_be_unknown: bool = False
+    ) -> None:
+        """Refuse writing about a training of another model than the token holds for.
+
+        Raises PermissionRefused, and NotFound for a training that is not folded here: whose it is can't be told.
+        """
         if not self.caller.models:
             return
 
@@ -112,6 +117,8 @@ class Call:
             return [str(model) for (model,) in found]
 
         models, _ = await self.ask(question)
+        if not models and not may_be_unknown:
+            raise NotFound(f"there is no training {training_id} here, or not yet")
         self.check(permission, models)
 
 

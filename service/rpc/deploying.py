@@ -76,12 +76,14 @@ async def activate_release(call: Call, request: pb.ActivateReleaseRequest) -> pb
 
 
 async def _check_bound(call: Call, fact: facts.ReleaseActivated) -> None:
-    """Refuse a rollback of models that the token doesn't hold for; what is not bound is the fold's to reject."""
+    """Refuse a rollback of models that the token doesn't hold for; what is not bound here is anybody's."""
 
     def question(connection: duckdb.DuckDBPyConnection) -> list[str]:
         try:
             bound = queries.binding(connection, fact.service, fact.release, fact.environment)
         except NotFound:
+            if call.caller.models:
+                raise
             return []
         return [model.model for model in bound.models]
 

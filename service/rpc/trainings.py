@@ -9,15 +9,15 @@ from deedbook.api.messages import from_message
 from deedbook.api.v1 import registry_pb2 as pb
 from deedbook.events import facts
 from deedbook.events.errors import InvalidInput
+from deedbook.events.shape import problem_of
+from deedbook.projector.queries.heads import answers_to
 from deedbook.service.access.roles import Permission
 from deedbook.service.rpc.decisions import DECISIONS
 from deedbook.service.rpc.limits import MAX_BATCH
 from deedbook.service.rpc.names import normalised
-from deedbook.service.writing import answer_to
 
 if TYPE_CHECKING:
-    import duckdb
-
+    from deedbook.projector.queries.heads import Answered
     from deedbook.service.rpc.calls import Call
     from deedbook.service.writing import Answer
 
@@ -41,10 +41,7 @@ async def log_trainings(call: Call, request: pb.LogTrainingsRequest) -> pb.LogTr
     positions = await call.service.writer.append(logged, timeout_seconds=call.left())
     await call.service.live.reached(max(positions), timeout_seconds=call.left())
 
-    def question(connection: duckdb.DuckDBPyConnection) -> list[Answer]:
-        return [answer_to(connection, facts.REGISTRY, 0, position) for position in positions]
-
-    answers, _ = await call.ask(question)
+    answers, _ = await call.ask(lambda connection: answers_to(connection, positions))
     return pb.LogTrainingsResponse(
         responses=[_training_answer(fact, answer) for fact, answer in zip(logged, answers, strict=True)]
     )
@@ -54,9 +51,12 @@ def _all_logged(call: Call, request: pb.LogTrainingsRequest) -> list[facts.Train
     logged: list[facts.TrainingLogged] = []
     for number, one in enumerate(request.requests):
         try:
-            logged.append(_logged(call, one))
+            fact = _logged(call, one)
         except InvalidInput as error:
             raise InvalidInput(f"requests[{number}]: {error}") from None
+        if (problem := problem_of(fact)) is not None:
+            raise InvalidInput(f"requests[{number}]: {problem}")
+        logged.append(fact)
     return logged
 
 
@@ -72,7 +72,7 @@ def _logged(call: Call, request: pb.LogTrainingRequest) -> facts.TrainingLogged:
     return facts.TrainingLogged(**envelope, training=training)
 
 
-def _training_answer(fact: facts.TrainingLogged, answer: Answer) -> pb.LogTrainingResponse:
+def _training_answer(fact: facts.TrainingLogged, answer: Answer | Answered) -> pb.LogTrainingResponse:
     return pb.LogTrainingResponse(
         position=answer.position,
         decision=DECISIONS[answer.decision],
@@ -116,7 +116,8 @@ async def log_metrics(call: Call, request: pb.LogMetricsRequest) -> pb.LogMetric
     fact = await call.made(
         request, lambda: normalised(from_message(request, facts.MetricsLogged, **envelope))
     )
-    await call.check_training(Permission.LOG, fact.training_id)
+    # They may come before their training, and decide nothing.
+    await call.check_training(Permission.LOG, fact.training_id, may_be_unknown=True)
     partition, position = await call.service.writer.place(fact, timeout_seconds=call.left())
     return pb.LogMetricsResponse(partition=partition, position=position)
 
