@@ -29,9 +29,9 @@ Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
 
 # An answer is waited for so long.
-ANSWER_SECONDS: Final = 30.0
+ANSWER_SECONDS = 30.0
 # Where nobody answers, the same is asked again for so long: a service that is started anew is back by then.
-AWAY_SECONDS: Final = 10.0
+AWAY_SECONDS = 10.0
 # A transfer may take longer, as long as something comes or, of what is sent, so long for each MiB.
 MAX_TRANSFER_SECONDS: Final = 6 * 3600.0
 _SECONDS_PER_MIB: Final = 1.0
