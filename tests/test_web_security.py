@@ -51,6 +51,7 @@ TABLE: dict[tuple[str, str], str | None] = {
     ("GET", "/deployments/{deployment_id}"): "read",
     ("GET", "/live"): "read",
     ("GET", "/fleet"): "read",
+    ("GET", "/health"): "read",
     ("GET", "/log"): "read",
     ("GET", "/log/stream"): "read",
     ("GET", "/log/{topic}/{partition:int}/{position:int}"): "read",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from deedbook.service.access.token_file import TokenFile
     from deedbook.service.access.tokens import Token
 
-_LASTING = re.compile(r"([1-9][0-9]{0,4})([dh])")
+_LASTING = re.compile(r"([1-9][0-9]{0,3})([dh])")
 
 commands = typer.Typer(help="Make, list and end the tokens of the service.", no_args_is_help=False)
 
