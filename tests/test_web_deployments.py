@@ -101,6 +101,20 @@ def test_a_strip_is_as_wide_as_its_periods_took() -> None:
     assert third.width - 8 == pytest.approx((first.width - 8) * 3, rel=0.01)
 
 
+def test_many_services_are_told_page_by_page(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changed last first; each page leads on, and back."""
+    monkeypatch.setattr("deedbook.service.web.pages.deployments._SERVICES_ON_A_PAGE", 1)
+    first = browser.look("/deployments")
+    (onward,) = (href for href in first.leads_to("Next →") if "skip" in href)
+    second = browser.look(onward)
+    services = [
+        [row[0] for row in seen.rows if len(row) == 5 and " in " in row[0]] for seen in (first, second)
+    ]
+
+    assert [[f"{HOSTILE} in test"], ["pricing-api in production"]] == services
+    assert ["/deployments"] == second.leads_to("← Previous")
+
+
 # --- requests ----------------------------------------------------------------------------------
 
 

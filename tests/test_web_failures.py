@@ -60,6 +60,12 @@ def override(browser: Browser, training_id: str, **fields: str) -> Seen:
     )
 
 
+def failures_on(seen: Seen) -> list[str]:
+    """Which trainings' failures a page lists, by their names."""
+    links = [link for link in seen.read.links if "#verdict-" in link.href]
+    return [link.text.strip() for link in links if "version" in link.text]
+
+
 @pytest.fixture
 def secured(told: Told, tmp_path: Path) -> tuple[Told, TokenFile]:
     """The same service where everybody needs a token, and the tokens."""
@@ -142,15 +148,11 @@ def test_a_long_list_goes_on_on_the_next_page(told: Told, monkeypatch: pytest.Mo
     """No failure is left out between two pages, and the last leads back to the first."""
     monkeypatch.setattr("deedbook.service.web.pages.failures._ON_A_PAGE", 1)
     browser = Browser(told.service)
-    address, found = "/failures?model=home-price", list[str]()
-    while address:
-        seen = browser.look(address)
-        found += [
-            link.text.strip()
-            for link in seen.read.links
-            if "#verdict-" in link.href and "version" in link.text
-        ]
-        (address,) = seen.leads_to("Next →") or [""]
+    seen = browser.look("/failures?model=home-price")
+    found = failures_on(seen)
+    while onward := seen.leads_to("Next →"):
+        seen = browser.look(onward[0])
+        found += failures_on(seen)
     with told.service.live.reading() as connection:
         failed = queries.failures(connection)
 

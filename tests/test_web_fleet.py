@@ -114,6 +114,16 @@ def test_only_those_who_disagree_can_be_listed(told: Told) -> None:
     assert "host-3" in seen.text
 
 
+def test_of_many_hosts_those_who_disagree_are_listed(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page is bounded, says so, and counts all."""
+    monkeypatch.setattr("deedbook.service.web.pages.fleet._MAX_LISTED", 2)
+    seen = Browser(told.service).look(f"/fleet?service={SERVICE}")
+
+    assert ["host-0", "host-2"] == [row[0] for row in seen.rows if row[0].startswith("host-")]
+    assert "8 hosts heard of: 6 disagree" in seen.text
+    assert "Only 2 hosts are listed here" in seen.text
+
+
 def test_where_no_host_fits_the_way_back_is_shown(told: Told) -> None:
     """A filter that leaves nothing is no error."""
     seen = Browser(told.service).look("/fleet?service=nothing&show=quiet")

@@ -117,8 +117,8 @@ class ModelLoad:
 _DEPLOYMENT = (
     "select d.deployment_id, d.service, d.environment, d.release, d.git_sha, d.decision, d.reason, d.previous, "
     "d.note, d.acceptance_passed, d.acceptance_requests, d.acceptance_summary, d.acceptance_uri, d.actor, "
-    "d.requested_at, d.position, d.decision = 'accepted' and exists (from main.releases_live l "
-    "where l.deployment_id = d.deployment_id and l.to_position is null) as current from main.deployments d "
+    "d.requested_at, d.position, d.position in (select deployment_position from base.current_release "
+    "where to_position is null) as current from main.deployments d "
 )
 
 

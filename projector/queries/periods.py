@@ -62,26 +62,32 @@ def timelines(
     service: str | None = None,
     environment: str | None = None,
     limit: int = 100,
+    services: int = 1_000,
+    skipped: int = 0,
 ) -> tuple[Timeline, ...]:
-    """Return services by name and environment, each with its newest periods, up to ``limit`` of each."""
+    """Return services, what changed last first, each with its newest periods, up to ``limit`` of each.
+
+    ``services``: so many of them, after ``skipped`` ones.
+    """
+    newest = ask(
+        connection,
+        "select service, environment, count(*) as count from main.releases_live "
+        "where ($1 is null or service = $1) and ($2 is null or environment = $2) "
+        "group by all order by max(from_position) desc limit $3 offset $4",
+        [service, environment, services, skipped],
+    )
     rows = ask(
         connection,
-        f"select *, count(*) over (partition by service, environment) as count from ({_PERIOD}) "
-        "where ($1 is null or service = $1) and ($2 is null or environment = $2) "
+        f"select p.* from ({_PERIOD}) p join (select unnest($1::varchar[]) as service, "
+        "unnest($2::varchar[]) as environment) chosen using (service, environment) "
         "qualify row_number() over (partition by service, environment order by from_position desc) <= $3 "
-        "order by service, environment, from_position",
-        [service, environment, limit],
+        "order by from_position",
+        [[row["service"] for row in newest], [row["environment"] for row in newest], limit],
     )
     found: dict[tuple[str, str], list[LivePeriod]] = {}
-    counts: dict[tuple[str, str], int] = {}
     for row in rows:
-        key = (row["service"], row["environment"])
-        counts[key] = row.pop("count")
-        found.setdefault(key, []).append(LivePeriod(**row))
-    return tuple(
-        Timeline(service=key[0], environment=key[1], periods=tuple(periods), count=counts[key])
-        for key, periods in found.items()
-    )
+        found.setdefault((row["service"], row["environment"]), []).append(LivePeriod(**row))
+    return tuple(Timeline(**row, periods=tuple(found[row["service"], row["environment"]])) for row in newest)
 
 
 def live_periods(

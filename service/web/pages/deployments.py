@@ -20,6 +20,8 @@ from deedbook.service.web.strips import segments
 _ON_A_PAGE: Final = 50
 _PERIODS_OF_ONE: Final = 200
 _PERIODS_OF_MANY: Final = 12
+_SERVICES_ON_A_PAGE: Final = 50
+_MOST_SKIPPED: Final = 1_000_000
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
@@ -35,11 +37,18 @@ def deployments(request: Request) -> Response:
     query = request.query_params
     service, environment = asked.name(query, "service"), asked.name(query, "environment")
     model, decision = asked.name(query, "model"), asked.choice(query, "decision", Decision)
-    before = asked.whole(query, "before")
+    before, skipped = asked.whole(query, "before"), asked.whole(query, "skip", most=_MOST_SKIPPED) or 0
     chosen = service is not None and environment is not None
     with service_of(request).live.reading() as connection:
         periods = _PERIODS_OF_ONE if chosen else _PERIODS_OF_MANY
-        timelines = queries.timelines(connection, service=service, environment=environment, limit=periods)
+        timelines = queries.timelines(
+            connection,
+            service=service,
+            environment=environment,
+            limit=periods,
+            services=_SERVICES_ON_A_PAGE + 1,
+            skipped=skipped,
+        )
         found = queries.deployments(
             connection,
             service=service,
@@ -54,7 +63,7 @@ def deployments(request: Request) -> Response:
     return page(
         request,
         "deployments.html",
-        timelines=timelines,
+        timelines=timelines[:_SERVICES_ON_A_PAGE],
         whole=timelines[0] if chosen and timelines else None,
         deployments=shown,
         known=known,
@@ -64,6 +73,12 @@ def deployments(request: Request) -> Response:
         decision=decision,
         segments=lambda timeline: segments(timeline.periods, _now(request)),
         newest=changed(request, before=None) if before is not None else None,
+        more_services=changed(request, skip=skipped + _SERVICES_ON_A_PAGE)
+        if len(timelines) > _SERVICES_ON_A_PAGE
+        else None,
+        fewer_services=changed(request, skip=max(0, skipped - _SERVICES_ON_A_PAGE) or None)
+        if skipped
+        else None,
         older=changed(request, before=shown[-1].position) if len(found) > _ON_A_PAGE else None,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 _QUIET_DAYS: Final = 30
 _MAX_DAYS: Final = 3_650
-_MAX_WORDS: Final = 2_000
+_MAX_LISTED: Final = 500
+_MAX_WORDS: Final = 100_000
+
+_Spoken: TypeAlias = tuple[queries.FleetService, list[queries.FleetHost]]
 
 
 class Show(StrEnum):
@@ -39,16 +42,17 @@ def fleet(request: Request) -> Response:
     days = asked.whole(query, "days", least=1, most=_MAX_DAYS) or _QUIET_DAYS
     now = datetime.fromtimestamp(service_of(request).writer.clock() // 1_000_000, UTC)
     with service_of(request).live.reading() as connection:
-        found = queries.fleet(connection, service=service, environment=environment, limit=_MAX_WORDS + 1)
+        found = queries.fleet(connection, service=service, environment=environment, limit=_MAX_WORDS)
         known = queries.deployed_names(connection)
     quiet_before = now - timedelta(days=days)
     hosts = [host for one in found for host in one.hosts]
     disagreeing = [host for host in hosts if not host.agrees]
     quiet = [host for host in hosts if host.heard_at < quiet_before]
+    spoken = _spoken(found, show, quiet_before)
     return page(
         request,
         "fleet.html",
-        spoken=_spoken(found, show, quiet_before),
+        spoken=_first(spoken, _MAX_LISTED),
         unspoken=[one for one in found if not one.hosts] if show is None else [],
         known=known,
         service=service,
@@ -60,13 +64,13 @@ def fleet(request: Request) -> Response:
         disagreeing=len(disagreeing),
         quiet=len(quiet),
         unanswered=[one for one in found if one.hosts and one.release is not None and not _answered(one)],
-        cut=_MAX_WORDS if sum(len(host.loads) for host in hosts) > _MAX_WORDS else None,
+        cut=_MAX_LISTED if sum(len(listed) for _, listed in spoken) > _MAX_LISTED else None,
     )
 
 
 def _spoken(
     services: Sequence[queries.FleetService], show: Show | None, quiet_before: datetime
-) -> list[tuple[queries.FleetService, list[queries.FleetHost]]]:
+) -> list[_Spoken]:
     """Return the services with the instances that are listed, those with any: who disagrees first, then by name."""
     listed = [
         (service, sorted(hosts, key=lambda host: (host.agrees, host.instance)))
@@ -74,6 +78,16 @@ def _spoken(
         if (hosts := [host for host in service.hosts if _is_listed(host, show, quiet_before)])
     ]
     return sorted(listed, key=lambda one: (all(host.agrees for host in one[0].hosts), one[0].service))
+
+
+def _first(spoken: Sequence[_Spoken], most: int) -> list[_Spoken]:
+    """Return the first services with at most so many instances in all."""
+    left, first = most, []
+    for service, hosts in spoken:
+        if left > 0:
+            first.append((service, hosts[:left]))
+        left -= len(hosts)
+    return first
 
 
 def _is_listed(host: queries.FleetHost, show: Show | None, quiet_before: datetime) -> bool:
