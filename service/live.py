@@ -82,7 +82,7 @@ class _State:
     caught_up: bool = False
     ended_by: DeedbookError | None = None
     survey: _Survey = field(default_factory=_Survey)
-    surveyed_at: tuple[float, int] = (0.0, -1)
+    surveyed_at: int = -1
 
 
 class Live:
@@ -189,9 +189,10 @@ class Live:
     def _see_to(self, store: Store) -> None:
         """Count what health tells, and remind of what is overdue."""
         now = time.monotonic()
-        if self._state.surveyed_at[1] != self.position:
+        if self._state.surveyed_at != self.position:
+            self._state.surveyed_at = self.position
             self._state.survey = _surveyed(store)
-            self._state.surveyed_at = (now, self.position)
+            self.arrivals.tell()
         if now >= self._reminded_at + self._remind_seconds:
             self._reminded_at = now
             self._remind(store)
