@@ -1,8 +1,10 @@
 """The frame of the pages: addresses and what they need, files, errors, and how times and numbers are written."""
 
 import math
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import jinja2
 import pytest
@@ -54,6 +56,15 @@ def test_an_address_is_taken_once() -> None:
     taken = [(page.path, method) for page in collected() for method in page.methods]
 
     assert sorted(set(taken)) == sorted(taken)
+
+
+def test_every_address_is_documented_with_what_it_needs() -> None:
+    """In one table, which names nothing else."""
+    text = (Path(__file__).parent.parent / "docs/pages.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`/[^|]*) \| (?:`(\w+)`|nothing) \|", text, re.MULTILINE)
+    documented = {(path, needs) for paths, needs in rows for path in re.findall("`([^`]+)`", paths)}
+
+    assert documented == {(re.sub(":int}", "}", page.path), page.permission or "") for page in collected()}
 
 
 def test_links_leave_out_what_is_empty() -> None:

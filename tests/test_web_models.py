@@ -186,6 +186,19 @@ def test_a_choice_that_no_longer_fits_is_left_behind(browser: Browser) -> None:
     assert "by=depth&amp;value=1&quot;" in seen.html or 'by=depth&amp;value=1"' in seen.html
 
 
+def test_values_that_are_too_many_to_offer_can_be_asked_for(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The most frequent ones are offered; others are taken at their word. Of many lines, the first are summed up."""
+    monkeypatch.setattr("deedbook.service.web.pages.model.PICKABLE_VALUES", 1)
+    monkeypatch.setattr("deedbook.service.web.pages.model.SUMMED_UP", 1)
+
+    seen = browser.look(f"/model?name={MODEL}&by=city&value=Waco")
+
+    assert 'by=city&amp;value=Waco"' in seen.html
+    assert "The first 1 of 3 lines" in browser.look(f"/model/series?name={MODEL}&metric=mse&by=city").text
+
+
 # --- its trainings -------------------------------------------------------------------------------
 
 

@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 FAILURES_DAYS: Final = 7
 ROWS: Final = 200
 MAX_VALUES: Final = 200
+# Of a parameter with more values, the most frequent ones are offered.
+PICKABLE_VALUES: Final = 300
+# So many lines are summed up on a page.
+SUMMED_UP: Final = 500
 # More lines than this are no chart that anybody asked for.
 MAX_LINES: Final = 50
 # The names in the address that say what the chart shows.
@@ -126,12 +130,15 @@ def _chosen(
         return None, Choices(metrics=metrics, parameters=parameters, values=())
     usual = next((one.name for one in parameters if one.grouping or 2 <= one.values <= MAX_LINES), None)
     by = asked.name(params, "by") if "by" in params else usual
-    values = parameter_values(connection, model, by) if by else ()
+    values = parameter_values(connection, model, by, limit=PICKABLE_VALUES) if by else ()
     known = {value for value, _ in values}
+    all_known = len(values) < PICKABLE_VALUES
     pairs = [pair for pair in params.multi_items() if pair[0] not in {"metric", "by", "value"}]
     pairs += [("metric", metric), ("by", by or "")]
     # Values of another parameter than this one stay behind when somebody changes it.
-    pairs += [("value", value) for value in params.getlist("value") if normalise(value) in known]
+    pairs += [
+        ("value", value) for value in params.getlist("value") if normalise(value) in known or not all_known
+    ]
     return _wanted(QueryParams(pairs)), Choices(metrics=metrics, parameters=parameters, values=values)
 
 
@@ -178,6 +185,7 @@ def table(request: Request) -> Response:
     wanted = _wanted(request.query_params)
     with service_of(request).live.reading() as connection:
         found = wanted.charted(connection)
+    summaries = summaries_of(found.table)
     total = found.table.num_rows
     last_page = max(1, -(-total // ROWS))
     number = min(asked.whole(request.query_params, "page", least=1) or 1, last_page)
@@ -187,7 +195,8 @@ def table(request: Request) -> Response:
         wanted=wanted,
         found=found,
         total=total,
-        summaries=summaries_of(found.table),
+        summaries=summaries[:SUMMED_UP],
+        lines=len(summaries),
         points=points_of(found.table, (number - 1) * ROWS, ROWS),
         number=number,
         last_page=last_page,

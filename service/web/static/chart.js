@@ -3,6 +3,8 @@ const figure = document.getElementById("chart");
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const narrow = window.matchMedia("(max-width: 40rem)");
 const COLOURS = 8;
+// More lines than this nobody tells apart: they are drawn, and have no button each.
+const BUTTONS = 100;
 const DASHES = [[1, 0], [6, 3], [2, 2], [9, 3, 2, 3], [12, 4], [4, 2, 1, 2]];
 
 if (figure) {
@@ -135,6 +137,10 @@ function line(tag, text) {
 // A button for each line: choose some to see them before all others.
 function legend(figure, names, picked, changed) {
   const list = figure.querySelector(".legend");
+  if (names.length > BUTTONS) {
+    list.replaceChildren(line("li", `${names.length.toLocaleString("en")} lines are too many to tell apart: choose some values, or another parameter.`));
+    return;
+  }
   list.replaceChildren(...names.map((name, place) => {
     const item = document.createElement("li");
     const button = document.createElement("button");
