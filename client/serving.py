@@ -19,12 +19,16 @@ from deedbook.client.patience import within
 from deedbook.client.registry import read_settings
 from deedbook.client.values import name_of
 from deedbook.events.errors import (
+    AccessDenied,
+    DeadlineExceeded,
     DeedbookError,
     InvalidInput,
     LogDamaged,
     LogReplaced,
     LogUnavailable,
+    NotAuthenticated,
     NotFound,
+    PermissionRefused,
     ProjectionBusy,
     StorageFull,
     UnknownSchema,
@@ -41,7 +45,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 REGISTRY_SOURCE = "registry"
 COPY_SOURCE = "local copy"
-_AWAY = (LogUnavailable, LogDamaged, LogReplaced, ProjectionBusy, StorageFull, UnknownSchema)
+_AWAY = (
+    *(LogUnavailable, LogDamaged, LogReplaced, ProjectionBusy, StorageFull, UnknownSchema, DeadlineExceeded),
+    # A token that has ended is for people to renew, and no reason for an outage.
+    *(AccessDenied, NotAuthenticated, PermissionRefused),
+)
 # A cluster that is well answers in a tenth of a second, on a busy machine in a few. One that did not is left alone
 # for a while.
 _PATIENCE_SECONDS = 10.0

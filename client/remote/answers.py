@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from deedbook.api.v1 import registry_pb2 as pb
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from deedbook.client.searching import SeriesWanted
 
 _DIRECTIONS = {pb.DIRECTION_LOWER: "lower", pb.DIRECTION_HIGHER: "higher"}
-_DAYS_A_MONTH = 30
 
 
 def _arrow() -> Any:  # noqa: ANN401 (a module without types)
@@ -82,7 +81,7 @@ def table_of(parts: Iterable[pb.QueryResponse]) -> pa.Table:
 
 
 def rows_of(table: pa.Table) -> Rows:
-    """Return the rows of a table, as DuckDB itself returns them, times in UTC."""
+    """Return the rows of a table as DuckDB itself returns them, times in UTC; an interval is a text here."""
     columns = [_values(column) for column in table.columns]
     return Rows(tuple(table.column_names), tuple(zip(*columns, strict=True)))
 
@@ -113,8 +112,6 @@ def _plain_maker(arrow: Any, kind: Any) -> Callable[[Any], Any] | None:  # noqa:
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         item = _plain_maker(arrow, kind.value_type)
         return None if item is None else lambda value: [_made(item, one) for one in value]
-    if types.is_interval(kind):
-        return _timedelta
     return None
 
 
@@ -129,7 +126,3 @@ def _made(maker: Callable[[Any], Any] | None, value: Any) -> Any:  # noqa: ANN40
 
 def _in_utc(value: datetime) -> datetime:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def _timedelta(value: Any) -> timedelta:  # noqa: ANN401 (months, days, nanoseconds)
-    return timedelta(days=value.months * _DAYS_A_MONTH + value.days, microseconds=value.nanoseconds // 1_000)
