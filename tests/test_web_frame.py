@@ -61,7 +61,7 @@ def test_an_address_is_taken_once() -> None:
 def test_every_address_is_documented_with_what_it_needs() -> None:
     """In one table, which names nothing else."""
     text = (Path(__file__).parent.parent / "docs/pages.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (`/[^|]*) \| (?:`(\w+)`|nothing) \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| (`/[^|]*) \| (?:`(\w+)`|nothing) \| \S", text, re.MULTILINE)
     documented = {(path, needs) for paths, needs in rows for path in re.findall("`([^`]+)`", paths)}
 
     assert documented == {(re.sub(":int}", "}", page.path), page.permission or "") for page in collected()}
