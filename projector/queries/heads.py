@@ -82,3 +82,37 @@ def _models_of(connection: duckdb.DuckDBPyConnection, training_ids: Sequence[str
         ).fetchall()
         found.update(rows)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What was decided on an event, and where: of one that was sent again, on the first."""
+
+    position: int
+    decision: str
+    reason: str
+
+
+def answers_to(connection: duckdb.DuckDBPyConnection, positions: Sequence[int]) -> tuple[Answered, ...]:
+    """Return the fold's answers to registry events at these positions, which are folded, in their order."""
+    rows = ask(
+        connection,
+        "with asked as (select unnest($1::bigint[]) as at), "
+        "e as (select a.at, b.event_id, b.decision, b.reason from asked a join base.event b "
+        "on b.topic = 'registry' and b.partition = 0 and b.position = a.at), "
+        "again as (select e.at, min(f.position) as first from e join base.event f on f.topic = 'registry' "
+        "and f.event_id = e.event_id where e.decision = 'ignored' group by e.at) "
+        "select e.at, coalesce(f.position, e.at) as position, coalesce(f.decision, e.decision) as decision, "
+        "coalesce(f.reason, e.reason) as reason from e left join again on again.at = e.at "
+        "left join base.event f on f.topic = 'registry' and f.position = again.first",
+        [list(positions)],
+    )
+    found = {
+        row.pop("at"): Answered(
+            row["position"],
+            "accepted" if row["decision"] == "ignored" else row["decision"],
+            row["reason"],
+        )
+        for row in rows
+    }
+    return tuple(found[position] for position in positions)

@@ -30,8 +30,6 @@ Receiving: TypeAlias = "Callable[[Call, AsyncIterator[Any]], Awaitable[Message]]
 Streaming: TypeAlias = "Callable[[Call, Any, Sink], Awaitable[None]]"
 
 _LOG = logging.getLogger(__name__)
-# A little is kept for saying that the time is up.
-_SHARE: Final = 0.97
 _ABORTING_SECONDS: Final = 5.0
 _NOTHING: Final[tuple[Any, ...]] = ()
 
@@ -80,7 +78,7 @@ class Answering:
 
     def _call(self, context: Any, most_seconds: float | None) -> Call:  # noqa: ANN401 - grpc's context
         """Return the call that is being answered. Raises PermissionRefused where nobody let it in."""
-        seconds = float("inf") if most_seconds is None else seconds_of(context, most_seconds) * _SHARE
+        seconds = float("inf") if most_seconds is None else seconds_of(context, most_seconds)
         return Call(
             service=self._service,
             caller=caller_of_context(context),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from deedbook.events.errors import DeadlineExceeded, InvalidInput, NotFound, RequestRejected
 from deedbook.projector.queries.paging import registry_position
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from deedbook.service.writing import Answer, Envelope
 
 T = TypeVar("T")
-_LARGE_BYTES = 32 << 10
+_LARGE_BYTES: Final = 32 << 10
+_TO_SAY_SECONDS: Final = 0.1
+_TO_SAY_SHARE: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,9 @@ def peer_host(peer: str) -> str:
 
 
 def seconds_of(context: Any, most_seconds: float) -> float:  # noqa: ANN401 - grpc's context
-    """Return the seconds a call may take: the caller's, up to the service's own."""
+    """Return the seconds a call may take: the caller's, less a little for saying that they are up, or the service's."""
     remaining = context.time_remaining()
-    return most_seconds if remaining is None else min(max(0.0, remaining), most_seconds)
+    if remaining is None:
+        return most_seconds
+    seconds = max(0.0, float(remaining))
+    return min(seconds - min(_TO_SAY_SECONDS, seconds * _TO_SAY_SHARE), most_seconds)

@@ -41,6 +41,11 @@ def series_messages(
         created_before=moment_given(request, "created_before"),
         deployable=given(request, "deployable"),
     )
+    return messages_of(series)
+
+
+def messages_of(series: MetricSeries) -> list[pb.GetMetricSeriesResponse]:
+    """Return all points of a series, as many to a message as one holds."""
     table = series.table
     parts = [table.slice(start, POINTS_PER_MESSAGE) for start in range(0, table.num_rows, POINTS_PER_MESSAGE)]
     return [message for part in parts or [table] for message in _messages(series, part)]

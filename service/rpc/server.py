@@ -57,8 +57,7 @@ def rpc_server(service: Service) -> grpc.aio.Server:
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
     names = (DESCRIPTOR.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
-    watching = _Watching(service, means, server, healths)
-    watching.begin()
+    _Watching(service, means, server, healths).begin()
     return server
 
 
@@ -83,27 +82,27 @@ class _Watching:
         self._means = means
         self._server = server
         self._healths = healths
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._watch: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """Watch, for as long as the server lives."""
-        for watch in (self._watch_end(), self._watch_health()):
-            task = asyncio.create_task(watch)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._watch = asyncio.create_task(self._watch_all())
 
-    async def _watch_end(self) -> None:
+    async def _watch_all(self) -> None:
+        others = [asyncio.create_task(self._watch_end()), asyncio.create_task(self._watch_health())]
         try:
-            with contextlib.suppress(ServiceEnding):
-                while True:
-                    # Past every position: what wakes this is the end alone.
-                    await self._service.live.changed(1 << 62, timeout_seconds=3_600.0)
-            self._means.sinks.stop()
             await self._server.wait_for_termination()
         finally:
+            for other in others:
+                other.cancel()
             self._means.close()
-            for task in self._tasks:
-                task.cancel()
+
+    async def _watch_end(self) -> None:
+        with contextlib.suppress(ServiceEnding):
+            while True:
+                # Past every position: what wakes this is the end alone.
+                await self._service.live.changed(1 << 62, timeout_seconds=3_600.0)
+        self._means.sinks.stop()
 
     async def _watch_health(self) -> None:
         last: bool | None = None

@@ -59,11 +59,14 @@ class Tails:
                     tail.expected_until = self._loop.time() + _ANNOUNCED_SECONDS
 
     async def tail(self, topic: str) -> Tail:
-        """Return the tail of a topic, begun where the topic ends now if nobody ever followed it."""
-        if topic not in self._tails:
+        """Return the tail of a topic, which begins where the topic ends now unless somebody follows it."""
+        tail = self._tails.get(topic)
+        if tail is None or not tail.followed:
             ends = await self.ends(topic)
-            self._tails.setdefault(topic, Tail(self, topic, ends))
-        return self._tails[topic]
+            tail = self._tails.setdefault(topic, Tail(self, topic))
+            if not tail.followed:
+                tail.nexts = dict(ends)
+        return tail
 
     async def ends(self, topic: str) -> Mapping[int, int]:
         """Return where each partition of a topic ends, as far as it can be told of. Raises LogUnavailable."""
@@ -109,9 +112,9 @@ class Tail:
     ``nexts``: of each partition, the first position that the followers were not told of.
     """
 
-    def __init__(self, tails: Tails, topic: str, ends: Mapping[int, int]) -> None:
+    def __init__(self, tails: Tails, topic: str) -> None:
         self.topic = topic
-        self.nexts = dict(ends)
+        self.nexts: dict[int, int] = {}
         self.woken = asyncio.Event()
         self.expected_until = 0.0
         self._tails = tails
@@ -119,6 +122,11 @@ class Tail:
         # Whoever joins does so between two looks: what is found is offered to all who followed when it was looked for.
         self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def followed(self) -> bool:
+        """Whether anybody follows."""
+        return bool(self._followers)
 
     async def join(self, subscription: Subscription) -> bool:
         """Let a subscriber follow, if it was told of all up to here; return whether that is so."""
