@@ -73,7 +73,13 @@ def check_settings(service: Service) -> None:
             "a certificate needs its key, and a key its certificate: give --certificate and --key"
         )
     for address in (settings.web, settings.grpc):
-        check_listening(address.host, service.access, settings.secure, plaintext=settings.plaintext)
+        check_listening(
+            address.host,
+            service.access,
+            settings.secure,
+            plaintext=settings.plaintext,
+            public=settings.public_hosts,
+        )
 
 
 class _Web(uvicorn.Server):

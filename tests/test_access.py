@@ -525,6 +525,16 @@ def test_elsewhere_tokens_are_needed_and_tls_or_a_word(path: Path, host: str) ->
         check_listening(host, Access(path), tls=True)
 
 
+def test_a_public_name_needs_tokens_though_it_listens_on_loopback(path: Path) -> None:
+    """Something in front of it hands on what comes from elsewhere, encrypted or not."""
+    for name in ("deeds.example.com", "https://deeds.example.com:8443", "http://10.1.2.3"):
+        with pytest.raises(InvalidInput, match="is reached from other machines, and there are no tokens"):
+            check_listening("127.0.0.1", Access(path), tls=False, public=[name])
+    check_listening("127.0.0.1", Access(path), tls=False, public=["http://localhost:8080"])
+    TokenFile(path).create("ci", TRAINER)
+    check_listening("127.0.0.1", Access(path), tls=False, public=["deeds.example.com"])
+
+
 @pytest.mark.parametrize(
     ("host", "scheme", "port", "origin"),
     [

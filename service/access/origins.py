@@ -79,6 +79,10 @@ def _origin(scheme: str, name: str, port: str | None) -> str:
     return f"{scheme}://{name}{shown_port}"
 
 
+def _host_of(public: str) -> str:
+    return re.sub(r":[0-9]+$", "", public.partition("://")[2] or public)
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether what listens on this host is reached from this machine alone."""
     if host.lower() == "localhost":
@@ -89,26 +93,35 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_listening(host: str, access: Access, tls: bool, *, plaintext: bool = False) -> None:  # noqa: FBT001
+def check_listening(
+    host: str,
+    access: Access,
+    tls: bool,  # noqa: FBT001 - as it is asked everywhere
+    *,
+    plaintext: bool = False,
+    public: Sequence[str] = (),
+) -> None:
     """Refuse to listen where others could come in unasked, or could read along.
 
-    `tls`: connections are encrypted here. `plaintext`: somebody said that something in front encrypts them.
+    `tls`: connections are encrypted here. `plaintext`: somebody said that something in front encrypts them. `public`:
+    names that the pages have elsewhere, by something in front of them.
 
     Raises InvalidInput, with what to do.
     """
-    if is_loopback(host):
+    named = next((name for name in public if not is_loopback(_host_of(name))), None)
+    if is_loopback(host) and named is None:
         return
-    where = f"{shown(host)} is reached from other machines"
+    where = f"{shown(named if is_loopback(host) else host)} is reached from other machines"
     if not access.required:
         raise InvalidInput(
             f"{where}, and there are no tokens: make one by `deedbook token create NAME --role admin`, or listen on "
-            "127.0.0.1"
+            "127.0.0.1 alone"
         )
     if not access.anybody():
         raise InvalidInput(
             f"{where}, and no token is good any more: make one by `deedbook token create NAME --role admin`"
         )
-    if not tls and not plaintext:
+    if not tls and not plaintext and not is_loopback(host):
         raise InvalidInput(
             f"{where}, and tokens would cross the network for all to read: give a certificate and its key, or say "
             "--plaintext where a proxy in front encrypts"

@@ -33,18 +33,24 @@ PROBES: Final = frozenset({"/healthz", "/readyz"})
 SIGN_IN: Final = "/sign-in"
 MAX_TARGET_BYTES: Final = 32 << 10
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_OUT_OF_DATE = (
-    "The form is out of date, or came from another page: go back, load its page again, and send it anew."
-)
+_OUT_OF_DATE = "The form is out of date, or came from another page."
+_AGAIN = "Go back, load its page again, and send it anew."
+_BY_HAND = "If it is what you want, open the page here and do it there."
 
 
 class Refuse(Protocol):
     """What makes a page that says why a request was not let in."""
 
     def __call__(
-        self, request: Request, status_code: int, sentence: str, *, headers: Mapping[str, str] | None = None
+        self,
+        request: Request,
+        status_code: int,
+        sentence: str,
+        *,
+        advice: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """Return the page."""
+        """Return the page; `advice` says what to do, where that is not what the status says already."""
 
 
 def guarded(app: Starlette, access: Access, origins: Origins, refuse: Refuse) -> Starlette:
@@ -142,7 +148,7 @@ class Door:
         followed &= request.headers.get("sec-fetch-dest", "document") == "document"
         foreign = site not in {"none", "same-origin"} and not (safe and followed)
         if foreign or origin != visit.origin:
-            raise self._refused(request, 403, "This was sent by the page of another site.")
+            raise self._refused(request, 403, "This was sent by the page of another site.", advice=_BY_HAND)
 
     def _caller_of(self, request: Request, visit: Visit) -> Caller | None:
         session, visit.session = visit.session, ""
@@ -205,16 +211,22 @@ class Door:
             ) from None
         brought = form.get(FORM_FIELD)
         if not isinstance(brought, str) or not visit.gave(brought):
-            raise self._refused(request, 403, _OUT_OF_DATE)
+            raise self._refused(request, 403, _OUT_OF_DATE, advice=_AGAIN)
         request.state.form = FormData(
             [(name, value) for name, value in form.multi_items() if name != FORM_FIELD]
         )
         return replayed(body, request.receive)
 
     def _refused(
-        self, request: Request, status_code: int, sentence: str, *, headers: Mapping[str, str] | None = None
+        self,
+        request: Request,
+        status_code: int,
+        sentence: str,
+        *,
+        advice: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> _Refused:
-        return _Refused(self._refuse(request, status_code, sentence, headers=headers))
+        return _Refused(self._refuse(request, status_code, sentence, advice=advice, headers=headers))
 
     async def _hand_on(self, request: Request, receive: Receive, answering: _Answering) -> None:
         answering.caller = caller = request.state.caller

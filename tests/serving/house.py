@@ -136,8 +136,13 @@ def page_route(path: str, endpoint: Any, permission: Permission = Permission.REA
 
 
 def plain_refusal(
-    request: Request, status_code: int, sentence: str, *, headers: Mapping[str, str] | None = None
+    request: Request,
+    status_code: int,
+    sentence: str,
+    *,
+    advice: str = "",
+    headers: Mapping[str, str] | None = None,
 ) -> PlainTextResponse:
     """A refusal without the pages' looks."""
     del request
-    return PlainTextResponse(sentence, status_code, headers)
+    return PlainTextResponse(f"{sentence} {advice}", status_code, headers)
