@@ -78,6 +78,9 @@ async function embed(figure, series, names) {
   // Many marks are small ones: what they stand on is to be seen, too.
   if (marked > 300) Object.assign(marks, { size: 26, strokeWidth: 1.2 });
   if (total > 5000) lines.strokeWidth = 0.8;
+  // A layer of nothing has no extent, which Vega warns of.
+  if (marked === 0) spec.layer.splice(3, 1);
+  if (!rows.some((row) => row.deployed)) spec.layer.splice(2, 1);
   const most = rows.reduce((sofar, row) => Math.max(sofar, Math.abs(row.value)), 0);
   if (most >= 1e5) for (const layer of spec.layer) layer.encoding.y.axis.format = "~s";
   spec.config = config(theme);
