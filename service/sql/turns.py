@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 
 from deedbook.events.errors import DeadlineExceeded
 
+_REMEMBERED = 1_000
+
 
 class Turns:
     """Turns that callers wait for, each until its deadline; for one event loop."""
@@ -18,8 +20,9 @@ class Turns:
         self._free = at_once
         self._queued = queued
         self._queued_by_one = queued_by_one
-        # Whose turn it is next is first; a caller that got one goes to the end.
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        # Who had turns, the last one last: among those who wait, who had none for longest is next.
+        self._had: dict[str, None] = {}
 
     @asynccontextmanager
     async def turn(self, caller: str, deadline: float) -> AsyncIterator[None]:
@@ -36,6 +39,7 @@ class Turns:
     async def _begin(self, caller: str, deadline: float) -> None:
         if self._free and not self._waiting:
             self._free -= 1
+            self._note(caller)
             return
         own = self._waiting.get(caller, ())
         if sum(map(len, self._waiting.values())) >= self._queued or len(own) >= self._queued_by_one:
@@ -66,8 +70,16 @@ class Turns:
         if not self._waiting:
             self._free += 1
             return
-        caller = next(iter(self._waiting))
-        queue = self._waiting.pop(caller)
+        places = {caller: place for place, caller in enumerate(self._had)}
+        caller = min(self._waiting, key=lambda one: places.get(one, -1))
+        queue = self._waiting[caller]
         queue.popleft().set_result(None)
-        if queue:
-            self._waiting[caller] = queue
+        if not queue:
+            del self._waiting[caller]
+        self._note(caller)
+
+    def _note(self, caller: str) -> None:
+        self._had.pop(caller, None)
+        self._had[caller] = None
+        if len(self._had) > _REMEMBERED:
+            del self._had[next(iter(self._had))]
