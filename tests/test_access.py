@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -69,6 +70,15 @@ def test_a_role_may_do_what_the_table_says_and_nothing_else(role: Role) -> None:
     caller = Caller("somebody", frozenset({role}))
 
     assert TABLE[role] == {permission for permission in Permission if caller.may(permission)}
+
+
+def test_the_documentation_tells_of_each_role() -> None:
+    """Each with what it may, and no other."""
+    page = (Path(__file__).parent.parent / "docs" / "security.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z]+)` \| (`[a-z`, ]+`|everything) \|", page, flags=re.MULTILINE)
+    told = {role: set(re.findall(r"`([a-z]+)`", permissions)) for role, permissions in rows}
+
+    assert TABLE | {"admin": set()} == told
 
 
 def test_several_roles_may_do_what_any_of_them_may() -> None:
