@@ -164,6 +164,29 @@ def test_a_query_is_answered_as_an_arrow_stream(call: Spoken) -> None:
     assert parts[-1].truncated
 
 
+def test_failures_that_are_superseded_meanwhile_stay_in_their_list(call: Spoken) -> None:
+    """A page shows what was there when the first was read, though a new verdict has come since."""
+    failed = [judged(call, pb.OUTCOME_FAILED, mse=9.0) for _ in range(3)]
+    wanted = {"exclude_superseded": True, "page_size": 1}
+    first = call("ListFailedValidations", **wanted)
+    asked = call("RevalidateTraining", training_id=failed[1], reason="once more")
+    check = pb.CheckResult(check=CHECK, outcome=pb.OUTCOME_FAILED, reason="still")
+    call(
+        "IssueVerdict",
+        training_id=failed[1],
+        requested_at_position=asked.position,
+        policy_version=1,
+        outcome=pb.OUTCOME_FAILED,
+        baseline_training_id=call("GetTraining", training=failed[1]).training.validations[-1].last_deployable,
+        checks=[check],
+    )
+    second = call("ListFailedValidations", page_token=first.next_page_token, **wanted)
+    (newest,) = call("ListFailedValidations", **wanted).failures
+
+    assert failed[:0:-1] == [page.failures[0].verdict.training_id for page in (first, second)]
+    assert (failed[1], "still") == (newest.verdict.training_id, newest.verdict.checks[0].reason)
+
+
 # --- writing ------------------------------------------------------------------------------------------
 
 

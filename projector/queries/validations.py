@@ -145,7 +145,8 @@ def verdicts_of(connection: duckdb.DuckDBPyConnection, training_id: str) -> tupl
 
 
 _FAILURES = (
-    "with newest as (select training_id, max(position) as newest_position from main.verdicts group by all) "
+    "with newest as (select training_id, max(position) as newest_position from main.verdicts "
+    "where $3 is null or position < $3 group by all) "
     "select v.*, n.newest_position > v.position as superseded, t.parameters, t.deployable, t.overridden "
     f"from ({_VERDICT} where outcome != 'passed') v "
     "join newest n using (training_id) join main.trainings t using (training_id) "
@@ -164,18 +165,20 @@ def failures(
     state: FailureState | None = None,
     include_superseded: bool = True,
     before: int | None = None,
+    as_of: int | None = None,
     limit: int = 100,
 ) -> tuple[Failure, ...]:
     """Return the verdicts that are no pass, newest first, each with what its checks found.
 
-    ``check``: only where that one did not pass. ``before``: only verdicts at lower positions.
+    ``check``: only where that one did not pass. ``before``: only verdicts at lower positions. ``as_of``: no verdict
+    from this position on is looked at.
     """
     rows = ask(
         connection,
-        f"from ({_FAILURES}) where ($3 is null or training_id = $3) and ($4 or not superseded) "
-        "and ($5 is null or $5 = case when superseded then 'superseded' when overridden then 'overridden' "
-        "else 'open' end) and ($6 is null or position < $6) order by position desc limit $7",
-        [model, check, training_id, include_superseded, state, before, limit],
+        f"from ({_FAILURES}) where ($4 is null or training_id = $4) and ($5 or not superseded) "
+        "and ($6 is null or $6 = case when superseded then 'superseded' when overridden then 'overridden' "
+        "else 'open' end) and ($7 is null or position < $7) order by position desc limit $8",
+        [model, check, as_of, training_id, include_superseded, state, before, limit],
     )
     standing = [
         {name: row.pop(name) for name in ("parameters", "deployable", "overridden", "superseded")}
@@ -193,7 +196,7 @@ def failure_names(
         connection,
         "select count(*) filter (superseded) as superseded, count(*) filter (overridden and not superseded) "
         f"as overridden, count(*) filter (not superseded and not overridden) as open from ({_FAILURES})",
-        [model, check],
+        [model, check, None],
     )
     models = ask(
         connection, "select distinct model from main.verdicts where outcome != 'passed' order by model"

@@ -9,6 +9,7 @@ from deedbook.api.messages import from_message, to_message
 from deedbook.api.v1 import registry_pb2 as pb
 from deedbook.events import facts
 from deedbook.projector import queries
+from deedbook.projector.queries.paging import registry_position
 from deedbook.service.access.roles import Permission
 from deedbook.service.rpc.decisions import DECISIONS
 from deedbook.service.rpc.fields import given, id_in, moment_given, name_in, text_given
@@ -53,21 +54,27 @@ async def list_failed_validations(
     model, check = name_in(request, "model"), name_in(request, "check")
     training_id = id_in(request, "training_id")
 
+    seen = -1
+
     def rows(
         connection: duckdb.DuckDBPyConnection, after: Mark | None, most: int
     ) -> Sequence[queries.Failure]:
+        nonlocal seen
+        # What a later verdict came after since the first page still belongs to the list.
+        seen = registry_position(connection) if after is None else int(after[1])
         return queries.failures(
             connection,
             model=model,
             training_id=training_id,
             check=check,
             include_superseded=not request.exclude_superseded,
-            before=None if after is None else int(after[0]),
+            before=seen if after is None else int(after[0]),
+            as_of=seen,
             limit=most,
         )
 
     listing = Listing(
-        rows=rows, mark=lambda failure: (failure.verdict.position,), like=(0,), entry=pb.Failure
+        rows=rows, mark=lambda failure: (failure.verdict.position, seen), like=(0, 0), entry=pb.Failure
     )
     page = await page_of(call, request, listing)
     return pb.ListFailedValidationsResponse(

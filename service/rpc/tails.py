@@ -29,7 +29,7 @@ _LOOK_SECONDS: Final = 1.0
 # An announcement follows its decision so soon, and is looked for so often until then.
 _ANNOUNCED_SECONDS: Final = 0.5
 _ANNOUNCED_LOOK_SECONDS: Final = 0.01
-_ANNOUNCING = frozenset({"DeploymentRequested"})
+_ANNOUNCING = frozenset({"DeploymentRequested", "ReleaseActivated"})
 
 
 class Tails:
