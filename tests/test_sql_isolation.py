@@ -140,12 +140,13 @@ class Place:
 def descendants(pid: int) -> list[int]:
     """All processes below one, those that have ended left out."""
     found = []
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        try:
-            alive = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-            found += [int(child), *descendants(int(child))] if alive else []
-        except OSError:
-            continue
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            try:
+                alive = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+                found += [int(child), *descendants(int(child))] if alive else []
+            except OSError:
+                continue
     return found
 
 
