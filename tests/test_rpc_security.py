@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from deedbook.api.v1 import registry_pb2 as pb
 from deedbook.api.v1 import registry_pb2_grpc
-from deedbook.service.access import streams
+from deedbook.service.access import rpc, streams
 from deedbook.service.access.access import Access
 from deedbook.service.access.calls import PERMISSIONS
 from deedbook.service.access.roles import GRANTED, Permission, Role
@@ -232,6 +232,24 @@ def test_health_and_reflection_need_no_token(house: House) -> None:
 
     assert health.status == health_pb2.HealthCheckResponse.SERVING
     assert DESCRIPTOR.full_name in {each.name for each in next(reflected).list_services_response.service}
+
+
+def test_who_needs_no_token_takes_no_others_place(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only so many watch the health and ask for the description at once; each that ends makes room."""
+    monkeypatch.setattr(rpc, "MAX_STRANGERS", 2)
+    healths: Any = health_pb2_grpc.HealthStub(house.spoken.channel)
+
+    def watch() -> Any:  # noqa: ANN401 - a stream
+        return healths.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE_SECONDS)
+
+    watching = [watch(), watch()]
+    assert [health_pb2.HealthCheckResponse.SERVING] * 2 == [next(each).status for each in watching]
+    with pytest.raises(grpc.RpcError) as ended:
+        next(watch())
+    assert ended.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert house.made("GetStatus", "host") == "OK"
+    for each in watching:
+        each.cancel()
 
 
 # --- models ------------------------------------------------------------------------------------

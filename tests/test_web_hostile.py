@@ -414,7 +414,7 @@ def test_a_connection_that_takes_nothing_is_ended(monkeypatch: pytest.MonkeyPatc
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         connection.connect(("127.0.0.1", port))
         connection.sendall(b"GET /50000000 HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        time.sleep(1.0)
+        time.sleep(0.6)
         received = 0
         connection.settimeout(30)
         try:

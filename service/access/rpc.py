@@ -22,6 +22,10 @@ AUTHORIZATION: Final = "authorization"
 ACTOR: Final = "deedbook-actor"
 ACTOR_BINARY: Final = "deedbook-actor-bin"
 
+# How many streams of health and of reflection are open at once: they need no token, and take the place of others.
+MAX_STRANGERS: Final = 200
+
+_TOO_MANY: Final = "too many are watching already: ask once, or later"
 _NO_LONGER: Final = NotAuthenticated("the token that this call began with is no longer good")
 _CALLER: ContextVar[Caller] = ContextVar("caller")
 _Q = TypeVar("_Q")
@@ -45,6 +49,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, access: Access) -> None:
         self._access = access
         self._streams = OpenStreams(access)
+        self._strangers = 0
 
     async def intercept_service(
         self,
@@ -54,13 +59,35 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         """Return what answers a call: its handler, or a refusal."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method.strip("/").partition("/")[0] in OPEN_SERVICES:
-            return handler
+        if handler is None:
+            return None
+        if method.strip("/").partition("/")[0] in OPEN_SERVICES:
+            return self._open_to_all(handler) if handler.response_streaming else handler
         try:
             caller = self._let_in(method, handler_call_details.invocation_metadata)
         except DeedbookError as error:
             return self._refusing(handler, error)
         return self._entered(handler, caller, subscribes=method == SUBSCRIBE)
+
+    def _open_to_all(self, handler: _Handler) -> _Handler:
+        """Return a stream's handler that lets in only so many at once: nobody knows whose they are."""
+        behaviour: Any = handler.unary_stream or handler.stream_stream
+
+        async def answer_stream(request: object, context: Any) -> AsyncIterator[object]:  # noqa: ANN401 - of any call
+            if self._strangers >= MAX_STRANGERS:
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, _TOO_MANY)
+            self._strangers += 1
+            try:
+                answer = behaviour(request, context)
+                if isinstance(answer, AsyncIterator):
+                    async for message in answer:
+                        yield message
+                else:  # it writes by itself
+                    await answer
+            finally:
+                self._strangers -= 1
+
+        return _handler(handler, answer_stream, answer_stream)
 
     def _let_in(self, method: str, metadata: Sequence[tuple[str, str | bytes]]) -> Caller:
         permission = PERMISSIONS.get(method)
