@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
+from deedbook.events import facts
 from deedbook.projector.queries.charted import chart_metrics, chart_parameters
 from deedbook.service.context import Service
 from deedbook.service.web.charting import STATES, spec
-from tests.facts_by_hand import id_of
+from deedbook.service.web.keeping import Kept
+from tests.facts_by_hand import Pen, id_of
+from tests.folded import Registry
 from tests.serving.charted import ERRORS, HOSTILE, MODEL, tell_of_cities
 from tests.serving.in_process import live_registry
 from tests.serving.visiting import Browser, Seen
@@ -197,6 +201,21 @@ def test_values_that_are_too_many_to_offer_can_be_asked_for(
 
     assert 'by=city&amp;value=Waco"' in seen.html
     assert "The first 1 of 3 lines" in browser.look(f"/model/series?name={MODEL}&metric=mse&by=city").text
+
+
+def test_what_forms_offer_is_asked_once_for_each_state(tmp_path: Path) -> None:
+    """As long as nothing new is folded the answer is kept; then it is another one."""
+    registry, pen, kept = Registry(tmp_path), Pen(), Kept()
+    offered = []
+    for day in range(2):
+        registry.append(pen.logged(f"of day {day}", metrics=(facts.Metric(name=f"of day {day}", value=1.0),)))
+        registry.fold()
+        with registry.store() as store:
+            first, again = (kept.metrics(store.connection, MODEL) for _ in range(2))
+            assert first is again
+            offered.append([str(one.metric) for one in first])
+
+    assert [["of day 0"], ["of day 0", "of day 1"]] == offered
 
 
 # --- its trainings -------------------------------------------------------------------------------

@@ -6,22 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from deedbook.projector.queries.charted import chart_metrics
 from deedbook.projector.queries.filters import Comparison, MetricName
 from deedbook.projector.queries.paging import search_page
 from deedbook.projector.queries.search import TrainingSummary
 from deedbook.projector.queries.whole import count_found
+from deedbook.service.web.keeping import PICKABLE, Kept
 from deedbook.service.web.searching import PAGE_SIZE, Searched
 
 if TYPE_CHECKING:
     import duckdb
 
-    from deedbook.projector.queries.charted import ChartMetric
-
 _USUAL_METRICS: Final = 3
 _PARAMETERS: Final = 4
-# So many metrics to pick from are enough for a list that one types into.
-_PICKABLE: Final = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +60,13 @@ class Listing:
 def listing(
     connection: duckdb.DuckDBPyConnection,
     searched: Searched,
-    known: Sequence[ChartMetric] | None = None,
+    kept: Kept,
 ) -> Listing:
-    """Return a page of a search; ``known``: the metrics that there are, where somebody has asked already."""
+    """Return a page of a search."""
     query = searched.query
-    metrics = chart_metrics(connection, query.model) if known is None else known
+    metrics = kept.metrics(connection, query.model)
     columns = tuple(dict.fromkeys(query.named)) or tuple(one.metric for one in metrics[:_USUAL_METRICS])
     found = search_page(connection, replace(query, show=columns), size=PAGE_SIZE, after=searched.mark)
-    names = _parameter_names(connection, query.model)
     return Listing(
         searched=searched,
         trainings=found.trainings,
@@ -79,8 +74,8 @@ def listing(
         next=None if found.next is None else searched.next_page(found.next),
         parameters=_telling(found.trainings),
         metrics=columns,
-        pickable_metrics=tuple(str(one.metric) for one in metrics[:_PICKABLE]),
-        pickable_parameters=names,
+        pickable_metrics=tuple(str(one.metric) for one in metrics[:PICKABLE]),
+        pickable_parameters=kept.parameter_names(connection, query.model),
     )
 
 
@@ -89,12 +84,3 @@ def _telling(trainings: Sequence[TrainingSummary]) -> tuple[str, ...]:
     names = dict.fromkeys(name for training in trainings for name in training.parameters)
     differing = [name for name in names if len({training.parameters.get(name) for training in trainings}) > 1]
     return tuple(differing or names)[:_PARAMETERS]
-
-
-def _parameter_names(connection: duckdb.DuckDBPyConnection, model: str | None) -> tuple[str, ...]:
-    rows = connection.execute(
-        "select name from base.parameter where $1 is null or training_key in "
-        "(select key from base.training where model = $1) group by name order by min(rowid) limit $2",
-        [model, _PICKABLE],
-    ).fetchall()
-    return tuple(name for (name,) in rows)

@@ -19,6 +19,7 @@ from deedbook.service.web import writing_down
 
 if TYPE_CHECKING:
     from deedbook.service.context import Service
+    from deedbook.service.web.keeping import Kept
 
 HERE: Final = Path(__file__).parent
 STATIC: Final = HERE / "static"
@@ -40,6 +41,12 @@ def service_of(request: Request) -> Service:
     """Return what all pages answer from."""
     service: Service = request.app.state.service
     return service
+
+
+def kept_of(request: Request) -> Kept:
+    """Return the answers that are kept for all pages."""
+    kept: Kept = request.app.state.kept
+    return kept
 
 
 def page(

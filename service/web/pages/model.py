@@ -17,10 +17,7 @@ from deedbook.projector.queries.charted import (
     Charted,
     ChartMetric,
     ChartParameter,
-    chart_metrics,
-    chart_parameters,
     charted,
-    parameter_values,
 )
 from deedbook.projector.queries.detail import training_id_of
 from deedbook.projector.queries.filters import MetricName
@@ -30,9 +27,10 @@ from deedbook.service.access.roles import Permission
 from deedbook.service.web import asked
 from deedbook.service.web.charting import series_json, spec
 from deedbook.service.web.exporting import CSV, download
+from deedbook.service.web.keeping import Kept
 from deedbook.service.web.listing import listing
 from deedbook.service.web.pages import Page
-from deedbook.service.web.rendering import link, page, service_of
+from deedbook.service.web.rendering import kept_of, link, page, service_of
 from deedbook.service.web.searching import folded, searched
 from deedbook.service.web.summing_up import points_of, summaries_of
 
@@ -118,19 +116,19 @@ def _wanted(params: QueryParams) -> Wanted:
 
 
 def _chosen(
-    params: QueryParams, connection: duckdb.DuckDBPyConnection, model: str
+    params: QueryParams, connection: duckdb.DuckDBPyConnection, kept: Kept, model: str
 ) -> tuple[Wanted | None, Choices]:
     """Return the chart an address asks for, with what suits the model best in place of what it leaves open.
 
     None where the model's trainings have no metric.
     """
-    metrics, parameters = chart_metrics(connection, model), chart_parameters(connection, model)
+    metrics, parameters = kept.metrics(connection, model), kept.parameters(connection, model)
     metric = asked.name(params, "metric") or (str(metrics[0].metric) if metrics else None)
     if metric is None:
         return None, Choices(metrics=metrics, parameters=parameters, values=())
     usual = next((one.name for one in parameters if one.grouping or 2 <= one.values <= MAX_LINES), None)
     by = asked.name(params, "by") if "by" in params else usual
-    values = parameter_values(connection, model, by, limit=PICKABLE_VALUES) if by else ()
+    values = kept.values(connection, model, by, PICKABLE_VALUES) if by else ()
     known = {value for value, _ in values}
     all_known = len(values) < PICKABLE_VALUES
     pairs = [pair for pair in params.multi_items() if pair[0] not in {"metric", "by", "value"}]
@@ -152,12 +150,13 @@ def model(request: Request) -> Response:
         return RedirectResponse(address, 303)
     search = searched(request, model=name, keep=CHART)
     since = datetime.now(UTC) - timedelta(days=FAILURES_DAYS)
+    kept = kept_of(request)
     with service_of(request).live.reading() as connection:
         found = glances(connection, failures_since=since, model=name)
         if not found:
             raise NotFound(f"there is no model {name[:200]} in this registry")
-        wanted, choices = _chosen(request.query_params, connection, name)
-        trainings = listing(connection, search, choices.metrics)
+        wanted, choices = _chosen(request.query_params, connection, kept, name)
+        trainings = listing(connection, search, kept)
     metric = next((one for one in choices.metrics if wanted and one.metric == wanted.metric), None)
     return page(
         request,

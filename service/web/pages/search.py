@@ -14,7 +14,7 @@ from deedbook.service.access.roles import Permission
 from deedbook.service.web.exporting import CSV, PARQUET, download
 from deedbook.service.web.listing import listing
 from deedbook.service.web.pages import Page
-from deedbook.service.web.rendering import page, service_of
+from deedbook.service.web.rendering import kept_of, page, service_of
 from deedbook.service.web.searching import folded, searched
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def trainings(request: Request) -> Response:
         return RedirectResponse(address, 303)
     search = searched(request)
     with service_of(request).live.reading() as connection:
-        found = listing(connection, search)
+        found = listing(connection, search, kept_of(request))
         models = [row["model"] for row in ask(connection, "select model from base.model order by model")]
     return page(request, "trainings.html", listing=found, models=models)
 
