@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deedbook.cli.asking import Questions, asked
 from deedbook.cli.documents import print_document
 from deedbook.cli.input_files import read_input, read_objects
 from deedbook.cli.moments import iso, moment, shown
 from deedbook.cli.options import PRODUCTION, AsJson, Environment, Limit, settings_of
 from deedbook.cli.plain_text import plain
 from deedbook.cli.tables import Column, print_fields, print_table, say
-from deedbook.cli.wiring import opened
 from deedbook.cli.writing import record_one
 from deedbook.events.errors import InvalidInput, NotFound
 from deedbook.events.names import normalise
 
 if TYPE_CHECKING:
-    import duckdb
-
     from deedbook.events.facts import AcceptanceReport, ModelBinding
     from deedbook.projector.queries import Deployment, LiveRelease
 
@@ -62,12 +60,11 @@ def deploy(
     """Bind a release of a service to deployable trainings."""
     from deedbook.events.facts import DeploymentRequested
     from deedbook.events.ids import new_id
-    from deedbook.projector.queries import deployment_with_id
 
     report = None if acceptance is None else _acceptance(acceptance)
-    with opened(settings_of(ctx)) as registry:
-        with registry.reading() as connection:
-            models = tuple(_binding(connection, text) for text in model)
+    with asked(settings_of(ctx)) as registry:
+        with registry.asking() as questions:
+            models = tuple(_binding(questions, text) for text in model)
         fact = DeploymentRequested(
             **registry.envelope(),
             deployment_id=new_id(),
@@ -81,8 +78,8 @@ def deploy(
             reason=reason,
         )
         record_one(registry, fact)
-        with registry.reading() as connection:
-            found = deployment_with_id(connection, fact.deployment_id)
+        with registry.asking() as questions:
+            found = questions.deployment(fact.deployment_id)
     if as_json:
         print_document(found)
         return
@@ -91,16 +88,15 @@ def deploy(
     print_fields([("deployment", found.deployment_id), ("position", found.position)])
 
 
-def _binding(connection: duckdb.DuckDBPyConnection, text: str) -> ModelBinding:
+def _binding(questions: Questions, text: str) -> ModelBinding:
     from deedbook.events.facts import ModelBinding
-    from deedbook.projector.queries import training_id_of
 
     name, equals, training = text.rpartition("=")
     if not (name and equals and training):
         raise InvalidInput(
             f"--model {plain(text, 80)!r} must be written NAME=TRAINING, such as home-price=0198c2a4"
         )
-    return ModelBinding(model=normalise(name), training_id=training_id_of(connection, training))
+    return ModelBinding(model=normalise(name), training_id=questions.training_id(training))
 
 
 def _acceptance(file: Path) -> AcceptanceReport:
@@ -137,9 +133,8 @@ def rollback(
 ) -> None:
     """Make an already bound release the current one again."""
     from deedbook.events.facts import ReleaseActivated
-    from deedbook.projector.queries import live as live_releases
 
-    with opened(settings_of(ctx)) as registry:
+    with asked(settings_of(ctx)) as registry:
         fact = ReleaseActivated(
             **registry.envelope(),
             service=normalise(service),
@@ -149,10 +144,10 @@ def rollback(
             reason=reason,
         )
         decided = record_one(registry, fact)
-        with registry.reading() as connection:
-            found = live_releases(connection, service=fact.service, environment=fact.environment)
+        with registry.asking() as questions:
+            found = questions.live(fact.service, fact.environment, None)
     if as_json:
-        print_document(next((one for one in found if one.from_position == decided.position), None))
+        print_document(found if found is not None and found.from_position == decided.position else None)
         return
     say(f"Release {fact.release} of {fact.service} is the current one in {fact.environment} again.")
     print_fields([("position", decided.position)])
@@ -170,12 +165,10 @@ def deployments(
     as_json: AsJson = False,
 ) -> None:
     """List requested deployments and what was decided."""
-    from deedbook.projector.queries import deployments as deployments_of
-
     decision = None if accepted is None else ("accepted" if accepted else "rejected")
-    with opened(settings_of(ctx)) as registry, registry.reading() as connection:
-        found = deployments_of(
-            connection, service=service, environment=environment, decision=decision, limit=limit
+    with asked(settings_of(ctx)) as registry, registry.asking() as questions:
+        found = questions.deployments(
+            service=service, environment=environment, decision=decision, limit=limit
         )
     if as_json:
         print_document(found)
@@ -229,21 +222,17 @@ def live(
     as_json: AsJson = False,
 ) -> None:
     """Show what is live, or was at a time, and why."""
-    from deedbook.projector.queries import live as live_releases
-
     when = moment(at, "--at") if at else None
-    with opened(settings_of(ctx)) as registry, registry.reading() as connection:
-        found = live_releases(
-            connection, service=normalise(service), environment=normalise(environment), at=when
-        )
-    if not found:
+    with asked(settings_of(ctx)) as registry, registry.asking() as questions:
+        found = questions.live(normalise(service), normalise(environment), when)
+    if found is None:
         then = "is" if when is None else "was"
         at_time = "" if when is None else f" at {iso(when)}"
         raise NotFound(f"nothing of {plain(service, 80)} {then} live in {plain(environment, 80)}{at_time}")
     if as_json:
-        print_document(found[0])
+        print_document(found)
     else:
-        _print_live(found[0])
+        _print_live(found)
 
 
 def _print_live(release: LiveRelease) -> None:

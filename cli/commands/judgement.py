@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deedbook.cli.asking import asked
 from deedbook.cli.commands.training import print_checks
 from deedbook.cli.documents import print_document
 from deedbook.cli.moments import shown
 from deedbook.cli.options import AsJson, Limit, TrainingId, settings_of
 from deedbook.cli.plain_text import plain
 from deedbook.cli.tables import note, print_fields, say
-from deedbook.cli.wiring import missing, opened
+from deedbook.cli.wiring import missing
 from deedbook.cli.writing import record_one
 from deedbook.events.errors import InvalidInput, NotFound
 from deedbook.events.names import normalise
@@ -31,10 +32,8 @@ def failures(
     as_json: AsJson = False,
 ) -> None:
     """List failed validations, each with its reasons."""
-    from deedbook.projector.queries import failures as failures_of
-
-    with opened(settings_of(ctx)) as registry, registry.reading() as connection:
-        found = failures_of(connection, model=model, include_superseded=not current, limit=limit)
+    with asked(settings_of(ctx)) as registry, registry.asking() as questions:
+        found = questions.failures(model=model, include_superseded=not current, limit=limit)
     if as_json:
         print_document(found)
     elif found:
@@ -92,12 +91,11 @@ def publish_policy(
 
     source = read_input(str(file))
     read = read_policy(source)
-    with opened(settings_of(ctx), create=True) as registry:
+    with asked(settings_of(ctx), create=True) as registry:
         decided = record_one(registry, PolicyPublished(**registry.envelope(), policy=read, source=source))
-        with registry.reading() as connection:
-            (version,) = connection.execute(
-                "select version from main.policies where position = ?", [decided.position]
-            ).fetchone() or (0,)
+        with registry.asking() as questions:
+            published = questions.policies(read.model)
+    version = next((one.version for one in published if one.position == decided.position), 0)
     if as_json:
         print_document({"model": read.model, "version": version, "position": decided.position})
     else:
@@ -114,11 +112,9 @@ def show_policy(
     as_json: AsJson = False,
 ) -> None:
     """Show what a model's trainings must pass."""
-    from deedbook.projector.queries import policies
-
     name = normalise(model)
-    with opened(settings_of(ctx)) as registry, registry.reading() as connection:
-        published = policies(connection, name)
+    with asked(settings_of(ctx)) as registry, registry.asking() as questions:
+        published = questions.policies(name)
     chosen = next((one for one in reversed(published) if version in (None, one.version)), None)
     if chosen is None and version not in (None, 0):
         known = f"{len(published)} were published" if published else "none was published"
@@ -175,15 +171,14 @@ def revalidate(
 ) -> None:
     """Ask for a new verdict; the old one holds until it comes."""
     from deedbook.events.facts import RevalidationRequested
-    from deedbook.projector.queries import standing, training_id_of
 
-    with opened(settings_of(ctx)) as registry:
-        with registry.reading() as connection:
-            training_id = training_id_of(connection, training)
+    with asked(settings_of(ctx)) as registry:
+        with registry.asking() as questions:
+            training_id = questions.training_id(training)
         fact = RevalidationRequested(**registry.envelope(), training_id=training_id, reason=reason)
         decided = record_one(registry, fact)
-        with registry.reading() as connection:
-            now = standing(connection, training_id)
+        with registry.asking() as questions:
+            now = questions.standing(training_id)
     if as_json:
         print_document({"training_id": training_id, "requested_at_position": decided.position})
         return
@@ -203,23 +198,22 @@ def override(
 ) -> None:
     """Decide otherwise than the verdict; till one asked for later."""
     from deedbook.events.facts import VerdictOverridden
-    from deedbook.projector.queries import standing, training_id_of
 
     if deployable is None:
         raise InvalidInput("say what is decided: --deployable or --not-deployable")
     if not reason.strip():
         raise InvalidInput("an override needs its reason: --reason TEXT")
-    with opened(settings_of(ctx)) as registry:
-        with registry.reading() as connection:
-            training_id = training_id_of(connection, training)
+    with asked(settings_of(ctx)) as registry:
+        with registry.asking() as questions:
+            training_id = questions.training_id(training)
         record_one(
             registry,
             VerdictOverridden(
                 **registry.envelope(), training_id=training_id, deployable=deployable, reason=reason
             ),
         )
-        with registry.reading() as connection:
-            now = standing(connection, training_id)
+        with registry.asking() as questions:
+            now = questions.standing(training_id)
     if as_json:
         print_document(now)
         return

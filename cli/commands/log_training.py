@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deedbook.cli.asking import Asked, Decided, asked
 from deedbook.cli.documents import print_document
 from deedbook.cli.input_files import read_input, read_objects
 from deedbook.cli.options import AsJson, settings_of
 from deedbook.cli.plain_text import plain
 from deedbook.cli.progress import waiting_for
 from deedbook.cli.tables import note, say
-from deedbook.cli.wiring import Registry, opened
-from deedbook.cli.writing import Decided, decided_on
 from deedbook.events.errors import InvalidInput, NotFound, RequestRejected
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def log_training(
     trainings = _trainings(read_objects(read_input(file), name))
     if artifact is not None:
         _check_artifact(trainings, artifact)
-    with opened(settings_of(ctx), create=True) as registry:
+    with asked(settings_of(ctx), create=True) as registry:
         logged = _logged(registry, trainings, artifact)
     if as_json:
         print_document(logged)
@@ -102,14 +101,13 @@ def _check_artifact(trainings: Sequence[Training], file: Path) -> None:
         raise NotFound(f"there is no file {plain(file, 200)!r}")
 
 
-def _logged(registry: Registry, trainings: Sequence[Training], artifact: Path | None) -> list[Logged]:
+def _logged(registry: Asked, trainings: Sequence[Training], artifact: Path | None) -> list[Logged]:
     """Append the trainings, the file of the only one stored before, and return what was decided."""
-    from deedbook.client.embedded import Embedded
     from deedbook.client.records import prepared_training
     from deedbook.events.facts import Artifact
 
-    recording = Embedded(registry.recorder)
-    records = []
+    recording = registry.recording
+    facts = []
     for training in trainings:
         if artifact is None:
             prepared = prepared_training(recording, training)
@@ -117,18 +115,19 @@ def _logged(registry: Registry, trainings: Sequence[Training], artifact: Path | 
             bare, kind = replace(training, artifact=Artifact()), training.artifact.format or None
             with waiting_for("Storing the artifact", in_bytes=True) as on_progress:
                 prepared = prepared_training(recording, bare, artifact, kind, on_progress=on_progress)
-        records.append(prepared.record)
-    decided = decided_on(registry, records)
-    with registry.reading() as connection:
-        rows = connection.execute(
-            "select training_id, version from main.trainings where training_id in (select unnest(?::varchar[]))",
-            [[training.training_id for training in trainings]],
-        ).fetchall()
-    versions = dict(rows)
+        facts.append(prepared)
+    decided = registry.decided(facts)
+    there = [
+        training.training_id
+        for training, found in zip(trainings, decided, strict=True)
+        if found.decision != "rejected"
+    ]
+    with registry.asking() as questions:
+        versions = questions.versions(there)
     return [_one(training, found, versions) for training, found in zip(trainings, decided, strict=True)]
 
 
-def _one(training: Training, found: Decided, versions: dict[str, int]) -> Logged:
+def _one(training: Training, found: Decided, versions: Mapping[str, int]) -> Logged:
     return Logged(
         training_id=training.training_id,
         model=training.model,

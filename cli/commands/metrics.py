@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deedbook.cli.asking import Questions, asked
 from deedbook.cli.documents import print_document
 from deedbook.cli.moments import moment
 from deedbook.cli.numbers import short_number
@@ -15,12 +16,9 @@ from deedbook.cli.options import AsJson, Since, Until, settings_of
 from deedbook.cli.plain_text import plain
 from deedbook.cli.sparkline import sparkline
 from deedbook.cli.tables import Column, note, print_table, say
-from deedbook.cli.wiring import opened
 from deedbook.events.errors import NotFound
 
 if TYPE_CHECKING:
-    import duckdb
-
     from deedbook.projector.queries import MetricSeries, SeriesPoint
 
 _SPARK_WIDTH = 16
@@ -44,16 +42,15 @@ def metrics(
     as_json: AsJson = False,
 ) -> None:
     """Show a metric over time by the value of a parameter."""
-    from deedbook.projector.queries import MetricName, metric_series
+    from deedbook.client.searching import series_of
 
     after = moment(since, "--since") if since else None
     before = moment(until, "--until") if until else None
-    with opened(settings_of(ctx)) as registry, registry.reading() as connection:
-        series = metric_series(
-            connection, model, MetricName.parse(metric), by=by, created_after=after, created_before=before
-        )
+    wanted = series_of(model=model, metric=metric, by=by, created=(after, before), deployable=None)
+    with asked(settings_of(ctx)) as registry, registry.asking() as questions:
+        series = questions.metric_series(wanted)
         if not len(series):
-            raise NotFound(_nothing(connection, model, metric))
+            raise NotFound(_nothing(questions, model, metric))
     if png is not None:
         _draw(series, png)
         note(f"The chart is in {png}.")
@@ -63,17 +60,14 @@ def metrics(
         _print(series)
 
 
-def _nothing(connection: duckdb.DuckDBPyConnection, model: str, metric: str) -> str:
+def _nothing(questions: Questions, model: str, metric: str) -> str:
     """Return the sentence for a series without points: no such model, no such metric, or none in that time."""
-    names = connection.execute(
-        "select distinct name from main.metric_history where model = ? order by name limit 20", [model]
-    ).fetchall()
+    names = questions.metric_names(model)
+    if names is None:
+        return f"there is no training of a model {plain(model, 80)!r}"
     if not names:
-        known = connection.execute("select 1 from main.trainings where model = ? limit 1", [model]).fetchone()
-        if known is None:
-            return f"there is no training of a model {plain(model, 80)!r}"
         return f"no training of {plain(model, 80)} has a metric"
-    shown = ", ".join(plain(name, 40) for (name,) in names)
+    shown = ", ".join(plain(name, 40) for name in names)
     return f"no training of {plain(model, 80)} has {plain(metric, 80)!r} in that time; its metrics: {shown}"
 
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deedbook.cli.asking import asked
 from deedbook.cli.documents import document, print_document
 from deedbook.cli.input_files import read_text
 from deedbook.cli.options import AsJson, settings_of
 from deedbook.cli.tables import Column, note, print_table
-from deedbook.cli.wiring import opened
 from deedbook.events.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -43,14 +43,10 @@ def sql(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Ask the snapshot one question in SQL."""
-    from deedbook.cli.sql_query import answered
-
     if as_json and as_csv:
         raise InvalidInput("the answer is either --json or --csv")
     text = read_text(sys.stdin, "standard input") if query == "-" else query
-    with opened(settings_of(ctx)) as registry:
-        snapshot = registry.projection.snapshot()
-    with answered(snapshot, text) as answer:
+    with asked(settings_of(ctx)) as registry, registry.answered(text) as answer:
         if as_json:
             columns = [{"name": n, "type": t} for n, t in zip(answer.names, answer.types, strict=True)]
             print_document({"columns": columns, "rows": list(answer.rows)})

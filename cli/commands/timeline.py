@@ -12,20 +12,17 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from deedbook.cli.asking import Asked, Questions, asked
 from deedbook.cli.documents import print_document, print_document_line
 from deedbook.cli.moments import shown
 from deedbook.cli.options import AsJson, Limit, settings_of
 from deedbook.cli.plain_text import plain
 from deedbook.cli.tables import Column, on_terminal, print_fields, print_table, say
-from deedbook.cli.wiring import Registry, opened
 from deedbook.events.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
     from deedbook.projector.queries import Event
 
-_POLL_SECONDS = 1.0
 _BATCH = 1_000
 # How much of a time says it to the minute.
 _MINUTES = 16
@@ -43,10 +40,8 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Tell the whole story of a training or a deployment."""
-    from deedbook.projector.queries import explain as story_of
-
-    with opened(settings_of(ctx)) as registry, registry.reading() as connection:
-        story = story_of(connection, subject)
+    with asked(settings_of(ctx)) as registry, registry.asking() as questions:
+        story = questions.explain(subject)
     if as_json:
         print_document(story)
         return
@@ -97,10 +92,10 @@ def events(
     wanted = _Wanted(_topics(topic), _types(kind or []))
     if after is not None and len(wanted.topics) > 1:
         raise InvalidInput("--after counts in one topic: say which with --topic")
-    with opened(settings_of(ctx)) as registry:
-        with registry.reading() as connection:
-            found = wanted.first(connection, after, limit)
-            places = wanted.places(connection, found if after is not None else ())
+    with asked(settings_of(ctx)) as registry:
+        with registry.asking() as questions:
+            found = wanted.first(questions, after, limit)
+            places = wanted.places(questions, found if after is not None else ())
         if not follow:
             _print(found, as_json=as_json)
             return
@@ -116,39 +111,35 @@ class _Wanted:
     topics: tuple[str, ...]
     types: tuple[str, ...]
 
-    def first(self, connection: DuckDBPyConnection, after: int | None, limit: int) -> Sequence[Event]:
+    def first(self, questions: Questions, after: int | None, limit: int) -> Sequence[Event]:
         """Return the first events after a position, or the newest of all."""
-        from deedbook.projector.queries import events as events_of
-
         topic = self.topics[0] if len(self.topics) == 1 else None
-        if after is None:
-            return events_of(connection, topic=topic, types=self.types, newest=True, limit=limit)
-        return events_of(connection, topic=topic, types=self.types, after=after, limit=limit)
+        newest = after is None
+        return questions.events(
+            topic, after=-1 if after is None else after, types=self.types, newest=newest, limit=limit
+        )
 
-    def places(self, connection: DuckDBPyConnection, shown_already: Sequence[Event]) -> dict[str, int]:
+    def places(self, questions: Questions, shown_already: Sequence[Event]) -> dict[str, int]:
         """Return for each topic the position after which nothing was shown yet."""
-        from deedbook.projector.queries import events as events_of
-
         if shown_already:
             return {self.topics[0]: shown_already[-1].position}
-        newest = {topic: events_of(connection, topic=topic, newest=True, limit=1) for topic in self.topics}
+        newest = {
+            topic: questions.events(topic, after=-1, types=(), newest=True, limit=1) for topic in self.topics
+        }
         return {topic: found[0].position if found else -1 for topic, found in newest.items()}
 
-    def next(self, connection: DuckDBPyConnection, places: dict[str, int]) -> list[Event]:
+    def next(self, questions: Questions, places: dict[str, int]) -> list[Event]:
         """Return what came after these places, in the order recorded, and move the places on."""
-        from deedbook.projector.queries import events as events_of
-
         news: list[Event] = []
         for topic, place in places.items():
-            found = events_of(connection, topic=topic, after=place, limit=_BATCH)
+            found = questions.events(topic, after=place, types=(), newest=False, limit=_BATCH)
             places[topic] = found[-1].position if found else place
             news += [event for event in found if not self.types or event.type in self.types]
         return sorted(news, key=lambda event: event.recorded_at)
 
 
-def _following(registry: Registry, wanted: _Wanted, places: dict[str, int]) -> Iterator[list[Event]]:
-    """Yield what comes, batch by batch; the projection is opened only when there is something new."""
-    log = registry.log
+def _following(registry: Asked, wanted: _Wanted, places: dict[str, int]) -> Iterator[list[Event]]:
+    """Yield what comes, batch by batch; the registry is asked only when there may be something new."""
     interrupted: list[int] = []
 
     def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
@@ -158,13 +149,10 @@ def _following(registry: Registry, wanted: _Wanted, places: dict[str, int]) -> I
 
     signal.signal(signal.SIGINT, interrupt)
     while not interrupted:
-        if all(log.end(topic) <= place + 1 for topic, place in places.items()):
-            topic, place = next(iter(places.items()))
-            log.read(topic, 0, place + 1, max_records=1, timeout_seconds=_POLL_SECONDS)
-            continue
-        with registry.reading() as connection:
-            news = wanted.next(connection, places)
-        yield news
+        if registry.wait_for_news(places):
+            with registry.asking() as questions:
+                news = wanted.next(questions, places)
+            yield news
     raise KeyboardInterrupt
 
 

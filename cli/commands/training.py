@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from deedbook.cli.asking import asked
 from deedbook.cli.commands.trainings import standing_words
 from deedbook.cli.documents import print_document
 from deedbook.cli.moments import shown
 from deedbook.cli.numbers import short_number, size
 from deedbook.cli.options import AsJson, TrainingId, settings_of
 from deedbook.cli.tables import Column, print_fields, print_table, say
-from deedbook.cli.wiring import opened
 
 if TYPE_CHECKING:
     from deedbook.projector.queries import Check, ComparedMetric, Comparison, TrainingDetail
@@ -22,10 +22,8 @@ _NUMBER: Final = "right"
 
 def training(ctx: typer.Context, training: TrainingId, as_json: AsJson = False) -> None:
     """Show all that is known of one training."""
-    from deedbook.projector.queries import training_detail, training_id_of
-
-    with opened(settings_of(ctx)) as registry, registry.reading() as connection:
-        detail = training_detail(connection, training_id_of(connection, training))
+    with asked(settings_of(ctx)) as registry, registry.asking() as questions:
+        detail = questions.training(training)
     if as_json:
         print_document(detail)
         return
@@ -194,11 +192,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Put trainings side by side."""
-    from deedbook.projector.queries import compare as compared
-    from deedbook.projector.queries import training_id_of
-
-    with opened(settings_of(ctx)) as registry, registry.reading() as connection:
-        found = compared(connection, [training_id_of(connection, text) for text in trainings])
+    with asked(settings_of(ctx)) as registry, registry.asking() as questions:
+        found = questions.compare(trainings)
     if as_json:
         print_document(_document(found))
     else:

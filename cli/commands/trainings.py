@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deedbook.cli.asking import Questions, asked
 from deedbook.cli.documents import print_document
-from deedbook.cli.ids import short_ids
 from deedbook.cli.moments import moment, shown
 from deedbook.cli.numbers import short_number
 from deedbook.cli.options import AsJson, Limit, Since, Until, settings_of
 from deedbook.cli.plain_text import plain
 from deedbook.cli.tables import Column, on_terminal, print_table, say
-from deedbook.cli.wiring import opened
 from deedbook.events.errors import InvalidInput
 
 if TYPE_CHECKING:
-    import duckdb
-
-    from deedbook.projector.queries import MetricName, TrainingSummary
+    from deedbook.projector.queries import TrainingSummary
 
 _METRICS_IN_A_LIST = 4
 
@@ -54,48 +51,38 @@ def trainings(
     as_json: AsJson = False,
 ) -> None:
     """Find trainings."""
-    from deedbook.projector.queries import MetricFilter, MetricName, search, summaries
+    from deedbook.client.searching import search_of
+    from deedbook.projector.queries import MetricFilter, MetricName
 
     filters = [MetricFilter.parse(text) for text in where or []]
     order = MetricName.parse(order_by) if order_by else None
     asked_for = [MetricName.parse(text) for text in show or []]
-    with opened(settings_of(ctx)) as registry, registry.reading() as connection:
-        found = search(
-            connection,
-            model=model,
-            parameters=_parameters(parameter or []),
-            metrics=filters,
-            created_after=moment(since, "--since") if since else None,
-            created_before=moment(until, "--until") if until else None,
-            deployable=deployable,
-            order_by=order,
-            descending=True if desc else None,
-            show=asked_for,
-            limit=limit,
-        )
+    wanted = search_of(
+        model=model,
+        parameters=_parameters(parameter or []),
+        metrics=filters,
+        created=(moment(since, "--since") if since else None, moment(until, "--until") if until else None),
+        deployable=deployable,
+        outcome=None,
+        order_by=order,
+        descending=True if desc else None,
+        show=asked_for,
+        limit=limit,
+        offset=0,
+    )
+    with asked(settings_of(ctx)) as registry, registry.asking() as questions:
+        found = questions.search(wanted)
         named = [*([order] if order else []), *(MetricName(f.name, f.slice) for f in filters), *asked_for]
         if not named:
-            positions = [training.position for training in found]
-            found = summaries(connection, positions, _metrics_of(connection, positions))
+            found = questions.with_metrics(found)
         if as_json:
             print_document(found)
         elif found:
-            _print_list(connection, found, list(dict.fromkeys(str(metric) for metric in named)))
+            _print_list(questions, found, list(dict.fromkeys(str(metric) for metric in named)))
+        elif questions.has_trainings():
+            say("No training is like that.")
         else:
-            say(_nothing(connection))
-
-
-def _metrics_of(connection: duckdb.DuckDBPyConnection, positions: Sequence[int]) -> list[MetricName]:
-    """Return the metrics over all data that any of these trainings has."""
-    from deedbook.projector.queries import MetricName
-
-    rows = connection.execute(
-        "select distinct n.term from base.metric m join base.term n on n.term_key = m.name_key "
-        "join base.term s on s.term_key = m.slice_key and s.term = '' "
-        "where m.training_key in (select unnest(?::bigint[])) order by 1",
-        [list(positions)],
-    ).fetchall()
-    return [MetricName(name) for (name,) in rows]
+            say("There are no trainings yet. Log the first with: deedbook log-training FILE")
 
 
 def _parameters(given: Sequence[str]) -> dict[str, str | float]:
@@ -113,17 +100,9 @@ def _parameters(given: Sequence[str]) -> dict[str, str | float]:
     return wanted
 
 
-def _nothing(connection: duckdb.DuckDBPyConnection) -> str:
-    if connection.execute("select 1 from main.trainings limit 1").fetchone():
-        return "No training is like that."
-    return "There are no trainings yet. Log the first with: deedbook log-training FILE"
-
-
-def _print_list(
-    connection: duckdb.DuckDBPyConnection, found: Sequence[TrainingSummary], metrics: Sequence[str]
-) -> None:
+def _print_list(questions: Questions, found: Sequence[TrainingSummary], metrics: Sequence[str]) -> None:
     ids = [training.training_id for training in found]
-    names = short_ids(connection, ids) if on_terminal() else {id_: id_ for id_ in ids}
+    names = questions.short_ids(ids) if on_terminal() else {id_: id_ for id_ in ids}
     columns = [
         Column("id", whole=True, narrow="drop"),
         Column("training"),

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from deedbook.cli.asking import asked
 from deedbook.cli.documents import print_document
 from deedbook.cli.ending import FAILED
 from deedbook.cli.options import AsJson, settings_of
@@ -57,8 +58,8 @@ def _publish_schemas(registry: Registry) -> None:
 
 def snapshot(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Bring the snapshot up to date and print its path."""
-    with opened(settings_of(ctx)) as registry:
-        path = registry.projection.snapshot().absolute()
+    with asked(settings_of(ctx)) as registry:
+        path = registry.snapshot()
     if as_json:
         print_document({"snapshot": path})
     else:

@@ -101,7 +101,7 @@ class Remote:
     def request_deployment(self, fact: DeploymentRequested) -> Deployment:
         """Bind a release to trainings, and return the deployment."""
         self._sender.accepted(self._preparer.prepared(fact).fact)
-        return self._questions.deployment_with_id(fact.deployment_id)
+        return self._questions.deployment(fact.deployment_id)
 
     def activate_release(self, fact: ReleaseActivated) -> LiveRelease:
         """Make an already bound release the current one again, and return what is live from then on."""
@@ -118,7 +118,7 @@ class Remote:
 
     def deployment(self, service: str, release: str, environment: str) -> Deployment:
         """Return what a release is bound to; raises NotFound, which says what is bound."""
-        return self._questions.deployment(service, release, environment)
+        return self._questions.binding(service, release, environment)
 
     def live(self, service: str, environment: str, at: datetime | None) -> LiveRelease | None:
         """Return what is live, or was at a time; None for nothing."""

@@ -121,13 +121,13 @@ class Questions:
         found = self._entries(lambda stub: stub.ListPolicies, request, "policies", None)
         return [from_message(one, PublishedPolicy) for one in found]
 
-    def deployment(self, service: str, release: str, environment: str) -> Deployment:
+    def binding(self, service: str, release: str, environment: str) -> Deployment:
         """Return what a release is bound to; NotFound says what is bound."""
         return self._deployment(
             pb.GetDeploymentRequest(service=service, release=release, environment=environment)
         )
 
-    def deployment_with_id(self, deployment_id: str) -> Deployment:
+    def deployment(self, deployment_id: str) -> Deployment:
         """Return a requested deployment, accepted or rejected."""
         return self._deployment(pb.GetDeploymentRequest(deployment_id=deployment_id))
 
@@ -169,7 +169,7 @@ class Questions:
         request = self._after_writing(pb.ExplainRequest(subject=subject))
         return from_message(self._service.ask(lambda stub: stub.Explain, request).story, Story)
 
-    def events(
+    def events_of_topic(
         self, topic: str, *, after: int | None, types: Sequence[str], newest: bool, limit: int
     ) -> list[Event]:
         """Return events of a topic in log order: the first ones after a position, or the newest."""
