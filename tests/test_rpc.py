@@ -167,7 +167,7 @@ def test_a_query_is_answered_as_an_arrow_stream(call: Spoken) -> None:
 def test_failures_that_are_superseded_meanwhile_stay_in_their_list(call: Spoken) -> None:
     """A page shows what was there when the first was read, though a new verdict has come since."""
     failed = [judged(call, pb.OUTCOME_FAILED, mse=9.0) for _ in range(3)]
-    wanted = {"exclude_superseded": True, "page_size": 1}
+    wanted: dict[str, Any] = {"exclude_superseded": True, "page_size": 1}
     first = call("ListFailedValidations", **wanted)
     asked = call("RevalidateTraining", training_id=failed[1], reason="once more")
     check = pb.CheckResult(check=CHECK, outcome=pb.OUTCOME_FAILED, reason="still")
@@ -307,7 +307,11 @@ HOSTILE: list[tuple[str, dict[str, Any], str]] = [
     ("SearchTrainings", {"page_size": 1001}, "1 to 1,000"),
     ("SearchTrainings", {"page_size": -1}, "1 to 1,000"),
     ("SearchTrainings", {"metrics": [pb.MetricFilter(name="mse")]}, "give a comparison"),
-    ("SearchTrainings", {"metrics": [pb.MetricFilter(name="a", comparison=1, value=math.nan)]}, "NaN"),
+    (
+        "SearchTrainings",
+        {"metrics": [pb.MetricFilter(name="a", comparison=pb.METRIC_COMPARISON_LESS, value=math.nan)]},
+        "NaN",
+    ),
     ("SearchTrainings", {"parameters": [pb.ParameterFilter(name="a")]}, "without a value"),
     ("SearchTrainings", {"parameters": [pb.ParameterFilter(name="a", text="b")] * 2}, "twice"),
     ("SearchTrainings", {"show": [pb.MetricName(name="a")] * 101}, "over the limit of 100"),
@@ -341,6 +345,17 @@ def test_what_can_not_be_is_an_invalid_argument(
 
     assert ("INVALID_ARGUMENT", "INVALID_INPUT") == (code, reason)
     assert words in sentence
+
+
+@pytest.mark.parametrize("name", ["LogTraining", "UploadArtifact", "GetMetricSeries", "Subscribe"])
+def test_bytes_that_are_no_message_are_an_invalid_argument(call: Spoken, name: str) -> None:
+    """Of each kind of call; whoever sends them learns what is wrong, and the service logs no fault of its own."""
+    make = call.channel.stream_unary if name in RECEIVING else call.channel.unary_stream
+    made: Any = (call.channel.unary_unary if name in UNARY else make)(f"/{DESCRIPTOR.full_name}/{name}")
+    sent: Any = iter([b"\xff\xff"]) if name in RECEIVING else b"\xff\xff"
+    code, _, _, sentence = refused(lambda: made(sent, timeout=30))
+
+    assert ("INVALID_ARGUMENT", "the bytes of the request are no message of this call") == (code, sentence)
 
 
 @pytest.mark.parametrize(

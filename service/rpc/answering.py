@@ -17,6 +17,7 @@ from deedbook.service.access.rpc import caller_of_context
 from deedbook.service.logs import REQUEST_ID
 from deedbook.service.rpc.calls import Call, peer_host, seconds_of
 from deedbook.service.rpc.limits import MAX_TRANSFER_SECONDS
+from deedbook.service.rpc.reading import readable
 from deedbook.service.rpc.sinks import Ended, Sink, check_size
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Answering:
 
         async def method(request: Any, context: Any) -> Any:  # noqa: ANN401 - as gRPC calls it
             most_seconds = self._service.settings.limits.request_seconds
-            return await self._answered(context, most_seconds, lambda call: answer(call, request))
+            return await self._answered(context, most_seconds, lambda call: answer(call, readable(request)))
 
         return method
 
@@ -67,7 +68,7 @@ class Answering:
             async def streamed(call: Call) -> None:
                 sink = Sink(context, self._service.settings.limits.stalled_seconds)
                 with self._means.sinks.opened(sink):
-                    await answer(call, request, sink)
+                    await answer(call, readable(request), sink)
 
             await self._answered(context, None if endless else MAX_TRANSFER_SECONDS, streamed)
             # A generator all the same: the sink writes by itself, to know how long that takes.

@@ -16,6 +16,7 @@ from deedbook.events.errors import DeadlineExceeded, InvalidInput, StorageFull
 from deedbook.events.names import sha256_problem
 from deedbook.service.rpc.fields import given, name_given
 from deedbook.service.rpc.limits import CHUNK_BYTES
+from deedbook.service.rpc.reading import readable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -77,7 +78,7 @@ async def _next(
     """Return the next message, None at the end. Raises DeadlineExceeded where none comes for too long."""
     try:
         async with asyncio.timeout(seconds):
-            return await anext(requests, None)
+            return readable(await anext(requests, None))  # type: ignore[no-any-return]  # one of the requests
     except TimeoutError:
         raise DeadlineExceeded(f"nothing of the upload came for {seconds:g} s; nothing was stored") from None
 

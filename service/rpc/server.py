@@ -17,6 +17,7 @@ from deedbook.service.measuring import readiness
 from deedbook.service.observed_rpc import ObservedRpc
 from deedbook.service.rpc.limits import MAX_METADATA_BYTES
 from deedbook.service.rpc.means import Means
+from deedbook.service.rpc.reading import Reading
 from deedbook.service.rpc.registry import DESCRIPTOR, RegistryServicer
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def rpc_server(service: Service) -> grpc.aio.Server:
     means = Means.of(service)
     limits = service.settings.limits
     server = grpc.aio.server(
-        interceptors=[ObservedRpc(service.measures), AccessInterceptor(service.access)],
+        interceptors=[ObservedRpc(service.measures), AccessInterceptor(service.access), Reading(DESCRIPTOR)],
         options=[
             ("grpc.max_receive_message_length", limits.message_bytes),
             ("grpc.max_metadata_size", MAX_METADATA_BYTES),
