@@ -24,7 +24,10 @@ _HSTS = "max-age=31536000"
 
 
 def harden(headers: MutableHeaders, *, secure: bool) -> None:
-    """Add to a response's headers; `secure`: the browser speaks TLS. What says nothing about caching is not kept."""
+    """Add to a response's headers; `secure`: the browser is to speak TLS for ever.
+
+    What says nothing about caching is not kept.
+    """
     for name, value in HEADERS.items():
         headers[name] = value
     if secure:

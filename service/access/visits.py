@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 
 from deedbook.events.errors import PermissionRefused
+from deedbook.service.access.origins import is_loopback
 from deedbook.service.access.roles import Caller, Permission
 from deedbook.service.access.sessions import (
     MAX_SESSION_SECONDS,
@@ -46,6 +47,11 @@ class Visit:
     def secure(self) -> bool:
         """Whether the browser speaks TLS, with this service or with what stands in front of it."""
         return self.origin.startswith("https:")
+
+    @property
+    def stays_secure(self) -> bool:
+        """Whether the browser should never again ask this host without TLS: not where all of a machine's ports are."""
+        return self.secure and not is_loopback(urlsplit(self.origin).hostname or "")
 
     def cookie_name(self, kind: str) -> str:
         """Return the name of a cookie: of the only kind that neighbours can't set, or one for each port."""

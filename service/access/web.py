@@ -259,7 +259,7 @@ class _Answering:
         """Send a part of the answer."""
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            harden(headers, secure=self._visit.secure)
+            harden(headers, secure=self._visit.stays_secure)
             for cookie in self._visit.cookies:
                 headers.append("set-cookie", cookie)
             self._events = headers.get("content-type", "").startswith("text/event-stream")
