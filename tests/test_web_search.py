@@ -1,6 +1,7 @@
 """Search over all trainings: what its address and its form ask for, its order and pages, and its answer as a file."""
 
 import asyncio
+import base64
 import csv
 import io
 from collections.abc import Iterator
@@ -37,6 +38,11 @@ def found(seen: Seen) -> list[int]:
     """The versions of the cities' trainings in a list, in order."""
     begins = f"{MODEL} version "
     return [int(cell.removeprefix(begins)) for row in seen.rows for cell in row if cell.startswith(begins)]
+
+
+def token(plain: str) -> str:
+    """A page's mark that somebody made up."""
+    return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
 
 
 # --- what is asked for ---------------------------------------------------------------------------
@@ -80,6 +86,9 @@ def test_each_condition_narrows_the_list(browser: Browser, asked: str, versions:
         ("deployable=perhaps", "Deployable 'perhaps' is none of yes, no."),
         ("page=bm90aGluZw", "This list has no such page: start again from its first one."),
         ("page=" + "W10", "This list has no such page: start again from its first one."),
+        (f"page={token('[7,3,5,true,0,1' + '0' * 400 + ']')}", "This list has no such page"),
+        (f"page={token('[7,3,5,true,0,NaN]')}", "This list has no such page"),
+        (f"page={token('[7,3,5.5,true,0,1.0]')}", "This list has no such page"),
         ("parameter.city=" + "x" * 2_000, "A condition is longer than 1,000 characters."),
         ("&".join(f"where=mse+%3C+{n}" for n in range(50)), "At most 30 metrics can be compared at once."),
         ("pick.value=3", "Choose the metric that is to be compared with the number."),

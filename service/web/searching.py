@@ -225,11 +225,9 @@ def mark_of(token: str) -> Mark:
     places = (as_of, key, created_at, rank)
     if not all(type(place) is int and abs(place) < 2**62 for place in places) or type(by_metric) is not bool:
         raise _no_page()
-    if not isinstance(value, float | int) or math.isnan(value) or rank not in {0, 1, 2}:
+    if type(value) is not float or math.isnan(value) or rank not in {0, 1, 2}:
         raise _no_page()
-    return Mark(
-        as_of=as_of, key=key, created_at=created_at, by_metric=by_metric, rank=rank, value=float(value)
-    )
+    return Mark(as_of=as_of, key=key, created_at=created_at, by_metric=by_metric, rank=rank, value=value)
 
 
 def _no_page() -> InvalidInput:
