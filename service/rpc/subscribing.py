@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from deedbook.service.rpc.sinks import Sink
     from deedbook.service.rpc.tails import Tail
 
+_NOT_YET_SECONDS = 0.05
+
 
 async def subscribe(call: Call, request: pb.SubscribeRequest, sink: Sink) -> None:
     """Stream events of a topic as they are decided."""
@@ -105,17 +107,21 @@ class _Stream:
     async def _catch_up(self, tail: Tail) -> None:
         """Read up to the topic's tail, and follow it from there."""
         while not await tail.join(self.subscription):
-            for partition, end in tail.nexts.items():
-                while self.subscription.nexts.get(partition, 0) < end:
-                    self._sink.go_on()
-                    start = self.subscription.nexts.get(partition, 0)
-                    for happening in await self._call.means.tails.caught_up(
-                        self.subscription, partition, end
-                    ):
-                        await self._send(happening)
-                    if self.subscription.nexts.get(partition, 0) == start:
-                        break  # announced, and not folded here yet
-            await asyncio.sleep(0)
+            before = dict(self.subscription.nexts)
+            for partition, end in list(tail.nexts.items()):
+                await self._read(partition, end)
+            if self.subscription.nexts == before:  # what comes next was announced, and is not folded here yet
+                await asyncio.sleep(_NOT_YET_SECONDS)
+
+    async def _read(self, partition: int, end: int) -> None:
+        """Send what a partition has before a position, as far as it is there."""
+        nexts = self.subscription.nexts
+        while (start := nexts.get(partition, 0)) < end:
+            self._sink.go_on()
+            for happening in await self._call.means.tails.caught_up(self.subscription, partition, end):
+                await self._send(happening)
+            if nexts.get(partition, 0) == start:
+                return
 
     async def _send(self, happening: Happening) -> None:
         await self._sink.send(happening.message if self._with_facts else happening.without_fact)

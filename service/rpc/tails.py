@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
@@ -49,7 +50,8 @@ class Tails:
         """Wake the tails that a batch concerns; called by the folding thread."""
         if self._tails and not self._closed:
             announcing = any(event.type in _ANNOUNCING for event, _ in batch.decided)
-            self._loop.call_soon_threadsafe(self._wake, batch.topic, announcing)
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                self._loop.call_soon_threadsafe(self._wake, batch.topic, announcing)
 
     def _wake(self, topic: str, announcing: bool) -> None:  # noqa: FBT001 - called by the loop
         for name in (topic, facts.DEPLOYMENTS) if announcing else (topic,):
@@ -101,8 +103,9 @@ class Tails:
     def close(self) -> None:
         """Let go of the threads; the subscribers were ended before."""
         self._closed = True
-        if self._hear in self._service.live.heard:
-            self._service.live.heard.remove(self._hear)
+        # Another list: the folding thread may be going through this one.
+        live = self._service.live
+        live.heard = [hear for hear in live.heard if hear != self._hear]
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -196,4 +199,5 @@ class Tail:
                             follower.looked_at(partition, upto)
                     self.nexts[partition] = upto
                 if upto == start:  # what comes next was announced, and is not folded here yet
+                    self.expected_until = asyncio.get_running_loop().time() + _ANNOUNCED_SECONDS
                     break
