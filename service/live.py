@@ -170,6 +170,7 @@ class Live:
             _LOG.warning("%s; answering from what is folded up to %s", error, self.position)
             self._state.since = self._clock()
         self._state.problem = str(error)
+        self.arrivals.tell()
 
     def _heard(self, batch: Batch) -> None:
         if batch.topic == REGISTRY:
