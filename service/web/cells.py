@@ -131,10 +131,12 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - what JSON holds
             return value
         case float():
             return value if math.isfinite(value) else _float(value)
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
         case date() | time() | timedelta():
             return str(value)
         case _:
-            return text_of(value) if isinstance(value, Decimal | bytes) else str(value)
+            return text_of(value) if isinstance(value, bytes) else str(value)
 
 
 def _float(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -66,7 +66,7 @@ class Followers:
         self._ends: Ends = {}
         self._tail: asyncio.Task[None] | None = None
 
-    async def follow(self, since: Ends | None) -> AsyncIterator[News]:
+    async def follow(self, since: Ends | None) -> AsyncGenerator[News, None]:
         """Yield what was folded since, then what comes, until the service ends or the reader is too slow.
 
         `since` None: from now on.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Final
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -233,7 +233,7 @@ async def stream(request: Request) -> Response:
 
 async def _told(
     followers: Followers, entries: Entries, since: dict[tuple[str, int], int] | None
-) -> AsyncIterator[ServerSentEvent]:
+) -> AsyncGenerator[ServerSentEvent, None]:
     yield ServerSentEvent(event="begun", data="", retry=_COME_AGAIN_MILLISECONDS)
     rows = environment().get_template("log_rows.html").module.rows  # type: ignore[attr-defined] # the template's macro
     async for news in followers.follow(since):
