@@ -17,6 +17,7 @@ from deedbook.events.ids import new_id
 from deedbook.service.access.access import Access
 from deedbook.service.access.roles import Role
 from deedbook.service.access.token_file import TokenFile
+from deedbook.service.rpc import subscriptions
 from deedbook.service.settings import Limits
 from tests.facts_by_hand import Pen
 from tests.serving.calling import Spoken, registry_spoken_to, spoken_to
@@ -205,6 +206,21 @@ def test_events_while_a_subscriber_catches_up_are_not_lost(call: Spoken) -> None
     stream.cancel()
 
     assert sorted(set(found)) == found
+
+
+def test_who_falls_behind_reads_from_the_log_again(call: Spoken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for a subscriber is bounded; beyond that nothing is kept for it, and nothing is lost."""
+    monkeypatch.setattr(subscriptions, "MAX_WAITING", 3)
+    stream = subscribed(call, models=["hasty"], only_new=True)
+    assert "heartbeat" == next(stream).WhichOneof("item")
+    requests = [pb.LogTrainingRequest(training=pb.Training(model="hasty"))] * 40
+    logged = [
+        answer.position for _ in range(3) for answer in call("LogTrainings", requests=requests).responses
+    ]
+    found = [event.position for event in events(stream, 120)]
+    stream.cancel()
+
+    assert logged == found
 
 
 def test_who_takes_nothing_is_dropped_and_told_where_to_resume(call: Spoken) -> None:
