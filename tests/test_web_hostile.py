@@ -18,14 +18,12 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.responses import PlainTextResponse
 
-from deedbook.service.access import bodies, connections, streams
+from deedbook.service.access import bodies, connections
 from deedbook.service.access.access import Access
 from deedbook.service.access.hardening import CONTENT_SECURITY_POLICY
 from deedbook.service.access.origins import Origins
-from deedbook.service.access.roles import Role
-from deedbook.service.access.token_file import TokenFile
 from deedbook.service.access.web import guarded
 from deedbook.service.context import Service
 from tests.facts_by_hand import id_of
@@ -296,59 +294,6 @@ def test_a_form_that_does_not_arrive_is_given_up(unlocked: House, monkeypatch: p
 def test_an_address_that_is_too_long_is_refused(unlocked: House) -> None:
     """Before any page reads it."""
     assert unlocked.browser().get("/trainings?q=" + "x" * 40_000).status == 414
-
-
-@pytest.mark.parametrize("kind", ["text/event-stream", "text/csv"])
-def test_an_open_stream_ends_with_its_token(
-    tmp_path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    """Nothing is sent after it was revoked, and the stream is closed; a download looks cut short."""
-    monkeypatch.setattr(streams, "CHECK_SECONDS", 0.01)
-    file = TokenFile(tmp_path / "tokens.json")
-    made, text = file.create("ana", frozenset({Role.ANALYST}))
-    access = Access(file.path)
-    sent: list[dict[str, Any]] = []
-
-    async def forever() -> Any:  # noqa: ANN401 - a stream
-        yield "data: first\n\n"
-        file.revoke(made.id)
-        for _ in range(1_000_000):
-            yield "data: secret\n\n"
-            await asyncio.sleep(0.001)
-
-    app = Starlette()
-    app.router.routes.append(page_route("/", lambda _: StreamingResponse(forever(), media_type=kind)))
-    guarded(app, access, Origins(), plain_refusal)
-
-    async def run() -> None:
-        async def receive() -> dict[str, Any]:
-            await asyncio.Event().wait()
-            raise AssertionError
-
-        async def send(message: Any) -> None:  # noqa: ANN401 - any message
-            sent.append(dict(message))
-
-        scope = {
-            "type": "http",
-            "http_version": "1.1",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "method": "GET",
-            "scheme": "http",
-            "path": "/",
-            "raw_path": b"/",
-            "root_path": "",
-            "query_string": b"",
-            "server": ("127.0.0.1", 80),
-            "headers": [(b"host", b"localhost"), (b"authorization", f"Bearer {text}".encode())],
-        }
-        async with asyncio.timeout(30):
-            await app(scope, receive, send)
-
-    runner.run(run())
-
-    data = b"".join(message.get("body", b"") for message in sent[1:])
-    assert data == b"data: first\n\n"
-    assert (kind == "text/event-stream") is (not sent[-1].get("more_body", False))
 
 
 # --- connections -------------------------------------------------------------------------------

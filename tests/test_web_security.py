@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
+from deedbook.service.access import streams
 from deedbook.service.access.access import Access
 from deedbook.service.access.attempts import MAX_FAILED
 from deedbook.service.access.origins import Origins
@@ -25,7 +26,15 @@ from deedbook.service.web.app import web_app
 from tests.facts_by_hand import id_of
 from tests.folded import Registry
 from tests.serving.browser import FORM, Answer, Browser
-from tests.serving.house import OTHER_MODEL, House, hostile_facts, house_of, plain_refusal, routes_of
+from tests.serving.house import (
+    OTHER_MODEL,
+    House,
+    hostile_facts,
+    house_of,
+    page_route,
+    plain_refusal,
+    routes_of,
+)
 from tests.serving.in_process import live_registry
 
 # What each address needs; the application's own routes are held against this, so that none is forgotten.
@@ -440,3 +449,60 @@ def test_a_wrong_token_is_answered_late_and_seldom(house: House, monkeypatch: py
     assert [401] * MAX_FAILED + [429] * 2 == statuses
     assert [1.0] * MAX_FAILED == waited
     assert browser.post("/sign-in", {"token": house.tokens["host"]}).status == 303
+
+
+# --- streams -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "text/csv"])
+def test_an_open_stream_ends_with_its_token(
+    tmp_path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Nothing is sent after it was revoked, and the stream is closed; a download looks cut short."""
+    monkeypatch.setattr(streams, "CHECK_SECONDS", 0.01)
+    file = TokenFile(tmp_path / "tokens.json")
+    made, text = file.create("ana", frozenset({Role.ANALYST}))
+
+    async def forever() -> AsyncIterator[str]:
+        yield "data: first\n\n"
+        for _ in range(1_000_000):
+            yield "data: secret\n\n"
+            await asyncio.sleep(0.001)
+
+    app = Starlette()
+    app.router.routes.append(page_route("/", lambda _: StreamingResponse(forever(), media_type=kind)))
+    guarded(app, Access(file.path), Origins(), plain_refusal)
+
+    came, whole = Browser(app, runner).follow(
+        "/", lambda: file.revoke(made.id), authorization=f"Bearer {text}"
+    )
+
+    assert (b"data: first\n\n", kind == "text/event-stream") == (came.body, whole)
+
+
+@pytest.mark.parametrize("who", ["revoked", "expired"])
+def test_who_follows_the_log_is_told_no_more_once_the_token_is_over(
+    ended: House, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """Signed in with it, on the page as it is."""
+    monkeypatch.setattr(streams, "CHECK_SECONDS", 0.01)
+
+    came, whole = ended.browser(who).follow("/log/stream", lambda: end_tokens(ended))
+
+    assert came.status == 200
+    assert came.body.startswith(b"event: begun")
+    assert whole
+
+
+def test_who_follows_the_log_of_an_open_server_is_told_no_more_once_there_are_tokens(
+    service: Service, runner: asyncio.Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first token closes what was open, streams included."""
+    monkeypatch.setattr(streams, "CHECK_SECONDS", 0.01)
+    file = TokenFile(tmp_path / "tokens.json")
+    house = house_of(service, runner, Access(file.path), {})
+
+    came, whole = house.browser().follow("/log/stream", lambda: file.create("ana", frozenset({Role.ANALYST})))
+
+    assert (200, True) == (came.status, whole)
+    assert outcome(house.browser().get("/log/stream")) == "sign in"

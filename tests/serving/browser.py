@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode
@@ -61,14 +61,29 @@ class Browser:
         token = {"csrf_token": form_token(kept[0])} if kept else {}
         return urlencode({**fields, **token}).encode()
 
+    def follow(self, target: str, began: Callable[[], object], **headers: str) -> tuple[Answer, bool]:
+        """Open a stream and stay until the other side ends it; return what came, and whether it ended as it should.
+
+        `began` is called when the first of it has come.
+        """
+        answer, whole = self.runner.run(_exchange(self.app, self._scope("GET", target, headers), [], began))
+        return answer, whole
+
     def send(self, method: str, target: str, body: Iterable[bytes | None], /, **headers: str) -> Answer:
         """Send a request; a None in the body never comes. Headers' names are written with low lines."""
+        answer, _ = self.runner.run(_exchange(self.app, self._scope(method, target, headers), list(body)))
+        for name, value in answer.headers:
+            if name == "set-cookie":
+                self._keep(value)
+        return answer
+
+    def _scope(self, method: str, target: str, headers: Mapping[str, str]) -> dict[str, Any]:
         sent = {"host": self.host, "accept": SEEN_BY_PEOPLE}
         if self.cookies:
             sent["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         path, _, query = target.partition("?")
-        scope = {
+        return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
@@ -82,11 +97,6 @@ class Browser:
             "query_string": query.encode("latin-1"),
             "headers": [(name.encode(), value.encode("latin-1")) for name, value in sent.items() if value],
         }
-        answer = self.runner.run(_exchange(self.app, scope, list(body)))
-        for name, value in answer.headers:
-            if name == "set-cookie":
-                self._keep(value)
-        return answer
 
     def _keep(self, cookie: str) -> None:
         name, _, value = cookie.partition(";")[0].partition("=")
@@ -96,11 +106,18 @@ class Browser:
             self.cookies.pop(name, None)
 
 
-async def _exchange(app: ASGIApp, scope: dict[str, Any], body: list[bytes | None]) -> Answer:
+async def _exchange(
+    app: ASGIApp,
+    scope: dict[str, Any],
+    body: list[bytes | None],
+    began: Callable[[], object] | None = None,
+) -> tuple[Answer, bool]:
+    """Send a request and take the answer; with `began` a stream is stayed with, else it is left at once."""
     head: dict[str, Any] = {}
     parts: list[bytes] = []
     left = asyncio.Event()
     waiting = body or [b""]
+    whole = False
 
     async def receive() -> dict[str, Any]:
         if waiting:
@@ -111,15 +128,19 @@ async def _exchange(app: ASGIApp, scope: dict[str, Any], body: list[bytes | None
         return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:  # noqa: ANN401 - any message of ASGI
+        nonlocal whole
         if message["type"] == "http.response.start":
             head.update(message)
-        else:
-            parts.append(message.get("body", b""))
-        # Nobody reads a stream to its end.
-        if b"text/event-stream" in dict(head["headers"]).get(b"content-type", b"") and any(parts):
+            return
+        is_first = not any(parts)
+        parts.append(message.get("body", b""))
+        whole = not message.get("more_body", False)
+        if is_first and any(parts) and began is not None:
+            began()
+        if began is None and b"text/event-stream" in dict(head["headers"]).get(b"content-type", b""):
             left.set()
 
     async with asyncio.timeout(PATIENCE_SECONDS):
         await app(scope, receive, send)
     headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head["headers"])
-    return Answer(head["status"], headers, b"".join(parts))
+    return Answer(head["status"], headers, b"".join(parts)), whole
