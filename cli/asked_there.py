@@ -37,20 +37,23 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 1.0
 _SHOWN_CHARACTERS = 13
 _TOPICS = ("registry", "metrics", "hosts")
+# What Arrow calls otherwise than DuckDB.
 _KINDS = {
     "int8": "TINYINT",
     "int16": "SMALLINT",
     "int32": "INTEGER",
     "int64": "BIGINT",
+    "uint8": "UTINYINT",
+    "uint16": "USMALLINT",
+    "uint32": "UINTEGER",
     "uint64": "UBIGINT",
-    "float": "FLOAT",
-    "double": "DOUBLE",
     "string": "VARCHAR",
+    "large_string": "VARCHAR",
     "bool": "BOOLEAN",
     "binary": "BLOB",
     "date32[day]": "DATE",
+    "time64[us]": "TIME",
     "decimal128(38, 0)": "HUGEINT",
-    "timestamp[us]": "TIMESTAMP",
     "timestamp[us, tz=UTC]": "TIMESTAMP WITH TIME ZONE",
 }
 
@@ -140,10 +143,9 @@ class There:
     def answered(self, query: str) -> Iterator[Answer]:
         """Ask one SQL statement: the service does so on its own snapshot."""
         table = self._questions.table(query)
-        kinds = [str(field.type) for field in table.schema]
         yield Answer(
             names=tuple(table.column_names),
-            types=tuple(_KINDS.get(kind, kind.upper()) for kind in kinds),
+            types=tuple(_kind(field.type) for field in table.schema),
             rows=(tuple(_plain(value) for value in row) for row in rows_of(table)),
         )
 
@@ -192,6 +194,20 @@ class There:
     def close(self) -> None:
         """Let go of the connection."""
         self._remote.close()
+
+
+def _kind(kind: Any) -> str:  # noqa: ANN401 (Arrow has no types)
+    """Return DuckDB's name of an Arrow type."""
+    text = str(kind)
+    if text.startswith("map<"):
+        return f"MAP({_kind(kind.key_type)}, {_kind(kind.item_type)})"
+    if text.startswith("list<"):
+        return f"{_kind(kind.value_type)}[]"
+    if text.startswith("struct<"):
+        return f"STRUCT({', '.join(f'{field.name} {_kind(field.type)}' for field in kind)})"
+    if text.startswith("decimal128(") and text not in _KINDS:
+        return f"DECIMAL({kind.precision},{kind.scale})"
+    return _KINDS.get(text, text.partition("[")[0].upper())
 
 
 def _plain(value: Any) -> object:  # noqa: ANN401 (any value of a row)

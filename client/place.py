@@ -76,7 +76,7 @@ class Place:
 
         Raises NotFound, and what opening raises: LogUnavailable, LogDamaged, InvalidInput, MissingExtra.
         """
-        self._check_log_is_here()
+        self.check_log_is_here()
         if self.kafka is None:
             return SqliteLog(self.folder, create=create, clock=clock)
         from deedbook.events.kafka.log import KafkaLog
@@ -85,7 +85,7 @@ class Place:
 
     def make(self, *, partitions: int) -> None:
         """Make what a registry needs before it is first used; what is there already stays as it is."""
-        self._check_log_is_here()
+        self.check_log_is_here()
         if self.kafka is None:
             SqliteLog.create(self.folder).close()
         else:
@@ -101,7 +101,7 @@ class Place:
 
     def artifacts(self) -> ArtifactStore:
         """Return the store of the models and request sets; InvalidInput where none is named for a log on Kafka."""
-        self._check_log_is_here()
+        self.check_log_is_here()
         if self.artifacts_at:
             return store_at(self.artifacts_at, cache=self.folder / "artifact-copies")
         if self.kafka is not None:
@@ -115,7 +115,8 @@ class Place:
         """Return what tells this registry from another, however its URL is written."""
         return self.url if self.kafka is not None or self.service is not None else self.folder.as_uri()
 
-    def _check_log_is_here(self) -> None:
+    def check_log_is_here(self) -> None:
+        """Raise InvalidInput where the log is behind a service: what needs it is to be run elsewhere."""
         if self.service is not None:
             raise InvalidInput(
                 f"this needs the log itself, and {self.url} is a service: run it where the log is, with the URL that "

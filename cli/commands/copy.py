@@ -75,6 +75,8 @@ def copy(
     here = _from(settings, source, artifacts_from)
     there = replace(settings, url=target).place()
     there = replace(there, artifacts_at=artifacts_to or there.artifacts_at)
+    for place in (here, there):
+        place.check_log_is_here()
     if here.key() == there.key():
         raise InvalidInput("a registry cannot be copied into itself: name another place")
     moving = artifacts is Artifacts.COPY and _location(here, "from") != _location(there, "to")
