@@ -101,9 +101,10 @@ class Visit:
         self.page.goto(self.base + path)
         return self.page
 
-    def problems(self) -> list[str]:
-        """What a checker of accessibility finds on the page that is open."""
-        found = Axe().run(self.page).response["violations"]
+    def problems(self, *rules: str) -> list[str]:
+        """What a checker of accessibility finds on the page that is open, by all of its rules or by these alone."""
+        options = {"runOnly": {"type": "rule", "values": list(rules)}} if rules else {}
+        found = Axe().run(self.page, options=options).response["violations"]
         return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
 
 
