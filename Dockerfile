@@ -1,4 +1,4 @@
-# deedbook with what a projector and a validation worker need: built from the pins, run by nobody in particular.
+# deedbook with what the service, a projector and a validation worker need: built from the pins, run by nobody in particular.
 # docker-compose.yml starts it together with Kafka and S3.
 
 FROM python:3.11.13-slim-bookworm AS build
@@ -28,5 +28,7 @@ COPY --from=build /opt/deedbook /opt/deedbook
 ENV PATH=/opt/deedbook/bin:$PATH PYTHONUNBUFFERED=1 DEEDBOOK_FOLDER=/var/lib/deedbook
 USER 10001:10001
 WORKDIR /var/lib/deedbook
+# The pages, and the gRPC interface, of `deedbook serve`.
+EXPOSE 8470 8471
 ENTRYPOINT ["deedbook"]
 CMD ["--help"]

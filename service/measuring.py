@@ -12,6 +12,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily
@@ -35,6 +36,8 @@ class Measures:
     """The service's counters; the live state is asked when somebody asks for them."""
 
     def __init__(self, live: Live) -> None:
+        # When each counter began is one more series for each, and nobody's question.
+        disable_created_metrics()
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)

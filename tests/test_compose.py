@@ -130,7 +130,11 @@ def test_a_person_finds_both_where_they_are_published() -> None:
     settings = Settings.read(EXPORTED)
     place = place_of(settings.url, settings.surroundings)
 
-    assert {"kafka": ["127.0.0.1:9092:9092"], "s3": ["127.0.0.1:8333:8333"]} == published
+    assert {
+        "kafka": ["127.0.0.1:9092:9092"],
+        "s3": ["127.0.0.1:8333:8333"],
+        "serve": ["127.0.0.1:8470:8470", "127.0.0.1:8471:8471"],
+    } == published
     assert place.kafka is not None
     assert broker_listeners()["HOST"] == place.kafka.servers == "127.0.0.1:9092"
     assert "s3://deedbook?endpoint=http://127.0.0.1:8333&region=us-east-1" == place.artifacts_at
@@ -159,6 +163,16 @@ def test_the_keys_are_a_demonstrations_and_may_be_set_to_others() -> None:
         environment = SERVICES[name]["environment"]
 
         assert keys == {key: value for key, value in environment.items() if key.startswith("AWS_")}
+
+
+def test_the_service_listens_where_it_is_published_and_asked_how_it_is() -> None:
+    """Its ports are those of its command, of the image and of its health check."""
+    service = SERVICES["serve"]
+    (exposed,) = re.findall(r"^EXPOSE (.*)$", DOCKERFILE, re.MULTILINE)
+    listening = [word.rpartition(":")[2] for word in service["command"] if word.startswith("0.0.0.0:")]
+
+    assert listening == exposed.split() == [port.rpartition(":")[2] for port in service["ports"]]
+    assert f"http://127.0.0.1:{listening[0]}/readyz" in service["healthcheck"]["test"][-1]
 
 
 # --- images --------------------------------------------------------------------------------------
@@ -244,6 +258,7 @@ def test_volumes_are_declared_and_used() -> None:
         "kafka": ["kafka:" + SERVICES["kafka"]["environment"]["KAFKA_LOG_DIRS"]],
         "s3": ["s3:/data"],
         "projector": ["projection:" + SERVICES["projector"]["environment"]["DEEDBOOK_FOLDER"]],
+        "serve": ["service:" + SERVICES["serve"]["environment"]["DEEDBOOK_FOLDER"]],
     } == mounted
     assert "-dir=/data" in SERVICES["s3"]["command"]
     assert {one.partition(":")[0] for some in mounted.values() for one in some} == COMPOSE["volumes"].keys()
@@ -261,9 +276,10 @@ def test_services_wait_for_what_they_need() -> None:
         "s3": {},
         "init": {"kafka": "service_healthy", "s3": "service_healthy"},
         "projector": {"init": "service_completed_successfully"},
+        "serve": {"init": "service_completed_successfully"},
         "validation": {"init": "service_completed_successfully"},
     } == waits
-    for name in ("kafka", "s3"):
+    for name in ("kafka", "s3", "serve"):
         assert "CMD" == SERVICES[name]["healthcheck"]["test"][0]
 
 
