@@ -16,12 +16,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from deedbook.api.v1 import registry_pb2 as pb
 from deedbook.events.ids import new_id
 from deedbook.service.rpc.registry import DESCRIPTOR, ENDLESS, RECEIVING, STREAMING, UNARY
-from deedbook.service.settings import Limits
-from tests.serving.calling import Spoken, refused, registry_spoken_to
+from tests.serving.calling import Spoken, refused, registry_spoken_to, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 MODEL = "home-price"
 CHECK = "metric_threshold"
@@ -429,11 +427,11 @@ def test_a_position_that_does_not_come_ends_with_the_deadline(
     assert "DEADLINE_EXCEEDED" == code
 
 
-def test_without_a_deadline_the_service_has_one(tmp_path: Path) -> None:
+def test_without_a_deadline_the_service_has_one(call: Spoken) -> None:
     """Nothing is waited for without end."""
-    with registry_spoken_to(tmp_path / "registry", limits=Limits(request_seconds=0.2)) as call:
+    with within(call, request_seconds=0.2) as hasty:
         request = pb.ListModelsRequest(min_position=1 << 40)
-        code, reason, _, _ = refused(lambda: call.stub.ListModels(request))
+        code, reason, _, _ = refused(lambda: hasty.stub.ListModels(request))
 
         assert ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED") == (code, reason)
 
@@ -441,10 +439,10 @@ def test_without_a_deadline_the_service_has_one(tmp_path: Path) -> None:
 # --- around it ----------------------------------------------------------------------------------------
 
 
-def test_a_message_beyond_the_limit_is_refused(tmp_path: Path) -> None:
+def test_a_message_beyond_the_limit_is_refused(call: Spoken) -> None:
     """Before it is read."""
-    with registry_spoken_to(tmp_path / "registry", limits=Limits(message_bytes=10_000)) as call:
-        code, _, _, sentence = refused(lambda: call.log(git_sha="x" * 20_000))
+    with within(call, message_bytes=10_000) as small:
+        code, _, _, sentence = refused(lambda: small.log(git_sha="x" * 20_000))
 
         assert "RESOURCE_EXHAUSTED" == code
         assert "larger than max" in sentence

@@ -18,10 +18,8 @@ from deedbook.service.access.access import Access
 from deedbook.service.access.roles import Role
 from deedbook.service.access.token_file import TokenFile
 from deedbook.service.rpc import subscriptions
-from deedbook.service.settings import Limits
 from tests.facts_by_hand import Pen
-from tests.serving.calling import Spoken, registry_spoken_to, spoken_to
-from tests.serving.in_process import live_registry
+from tests.serving.calling import Spoken, registry_spoken_to, spoken_to, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -229,10 +227,8 @@ def test_who_takes_nothing_is_dropped_and_told_where_to_resume(call: Spoken) -> 
     parameters = [pb.Parameter(name=f"p{number}", text="x" * 1_000) for number in range(100)]
     for _ in range(12):
         call("LogTraining", training=pb.Training(model="wide", parameters=parameters))
-    limits = replace(call.service.settings.limits, stalled_seconds=0.3)
-    service = replace(call.service, settings=replace(call.service.settings, limits=limits))
     # Its window doesn't grow: a few events fill it.
-    with spoken_to(service, options=[("grpc.http2.bdp_probe", 0)]) as slow:
+    with within(call, options=[("grpc.http2.bdp_probe", 0)], stalled_seconds=0.3) as slow:
         stream = subscribed(slow, after_position=start, models=["wide"])
         time.sleep(0.8)
         taken: list[int] = []
@@ -251,12 +247,12 @@ def test_who_takes_nothing_is_dropped_and_told_where_to_resume(call: Spoken) -> 
     assert 12 == len({*taken, *rest})
 
 
-def test_more_streams_than_are_allowed_are_refused(tmp_path: Path) -> None:
+def test_more_streams_than_are_allowed_are_refused(call: Spoken) -> None:
     """With a sentence; those that are open go on, and the place of one that ended is free."""
-    with registry_spoken_to(tmp_path / "registry", limits=Limits(streams=1)) as call:
-        first = subscribed(call)
+    with within(call, streams=1) as narrow:
+        first = subscribed(narrow)
         next(first)
-        code, _, sentence = the_end(subscribed(call))
+        code, _, sentence = the_end(subscribed(narrow))
 
         assert "RESOURCE_EXHAUSTED" == code
         assert "1 streams are open" in sentence
@@ -276,16 +272,13 @@ def test_a_subscription_ends_with_the_service(tmp_path: Path) -> None:
         assert f"the server is stopping; resume after position {seen[-1].position}" == sentence
 
 
-def test_a_subscription_ends_when_its_token_is_revoked(tmp_path: Path) -> None:
+def test_a_subscription_ends_when_its_token_is_revoked(call: Spoken, tmp_path: Path) -> None:
     """Within moments, though nothing happens on the log."""
     tokens = tmp_path / "tokens.json"
     made, text = TokenFile(tokens).create("ana", frozenset({Role.ANALYST}))
-    with (
-        live_registry(tmp_path / "registry") as service,
-        spoken_to(replace(service, access=Access(tokens))) as call,
-    ):
+    with spoken_to(replace(call.service, access=Access(tokens))) as guarded:
         metadata = (("authorization", f"Bearer {text}"),)
-        stream = call.stub.Subscribe(pb.SubscribeRequest(), metadata=metadata)
+        stream = guarded.stub.Subscribe(pb.SubscribeRequest(only_new=True), metadata=metadata)
         assert "heartbeat" == next(stream).WhichOneof("item")
         TokenFile(tokens).revoke(made.id)
         code, _, _ = the_end(stream)

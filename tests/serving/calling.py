@@ -76,6 +76,15 @@ def registry_spoken_to(folder: Path, *, limits: Limits | None = None) -> Iterato
             yield spoken
 
 
+@contextmanager
+def within(call: Spoken, *, options: Sequence[tuple[str, int]] = (), **limits: Any) -> Iterator[Spoken]:  # noqa: ANN401 - any limit
+    """Let the same service listen a second time, within other limits."""
+    settings = call.service.settings
+    changed = replace(settings, limits=replace(settings.limits, **limits))
+    with spoken_to(replace(call.service, settings=changed), options=options) as spoken:
+        yield spoken
+
+
 def refused(made: Any) -> tuple[str, str, dict[str, str], str]:  # noqa: ANN401 - what is called
     """Call what must end with an error: its code, its reason, the reason's metadata, and its sentence."""
 
