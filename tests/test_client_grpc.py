@@ -31,6 +31,7 @@ from tests.logged_facts import facts_on
 from tests.reached import GRPC, log_folder, reached
 from tests.serving.in_process import live_registry
 from tests.serving.over_grpc import listening, listening_to
+from tests.serving.program import served
 
 NOBODY_LISTENS = "grpc://127.0.0.1:9"
 
@@ -198,6 +199,33 @@ def test_an_open_service_takes_the_actor_at_its_word(registry: Registry) -> None
         training_id = other.log_training("m", git_sha="")
 
     assert "änä@büro" == registry.training_info(training_id).actor
+
+
+def test_a_service_with_tls_is_known_by_its_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token goes through, and comes out in nothing that the service writes; nobody else's certificate will do."""
+    monkeypatch.setattr(calling, "AWAY_SECONDS", 0.1)
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    try:
+        subprocess.run(
+            [*made, *named, "-keyout", str(key), "-out", str(certificate)], capture_output=True, check=True
+        )
+    except FileNotFoundError:
+        pytest.skip("openssl makes the certificate, and is not here")
+    token = tokens_of(tmp_path / "registry", Role.TRAINER)
+    monkeypatch.setenv("DEEDBOOK_TOKEN", token)
+    with served(tmp_path / "registry", "--certificate", str(certificate), "--key", str(key)) as service:
+        with pytest.raises(LogUnavailable, match=service.grpc):
+            deedbook.connect(service.grpc).search()
+        monkeypatch.setenv("DEEDBOOK_CA_FILE", str(certificate))
+        with deedbook.connect(service.grpc) as registry:
+            training_id = registry.log_training("m", git_sha="")
+            assert "the pipeline" == registry.training_info(training_id).actor
+
+        assert token.rpartition("_")[2] not in service.written.read_text(encoding="utf-8")
 
 
 # --- what is the same --------------------------------------------------------------------------
