@@ -197,6 +197,18 @@ def test_topics_that_are_not_folded_are_read_from_the_log(place: Place) -> None:
     assert any(link.href.startswith("/log/registry/0/") for link in order.read.links)
 
 
+def test_such_topics_are_paged_by_position_whatever_a_filter_leaves(place: Place) -> None:
+    """Older positions are looked through though none of the newer ones is wanted."""
+    for _ in range(120):
+        place.service.log.append("deployments", [NewRecord(b"no event")])
+    newest = place.log(topic="deployments", type="DeploymentCreated")
+    older = place.browser.look(newest.leads_to("Older →")[0])
+
+    assert [] == places(newest)
+    assert 3 == len(places(older))
+    assert [] == older.leads_to("Older →")
+
+
 def test_a_long_body_is_cut_on_the_page_and_whole_in_the_file(place: Place) -> None:
     """A hundred of a hundred and fifty points; NaN is a text in JSON, which has no number for it."""
     seen = place.browser.look("/log/metrics/0/0")

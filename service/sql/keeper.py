@@ -22,8 +22,8 @@ from deedbook.service.sql.limits import Limits
 _START_SECONDS = 60.0
 _END_SECONDS = 5.0
 _LAST_WORDS_BYTES = 2_000
-# Threads and holders of all children, counted together where a user namespace is theirs alone.
-_PROCESSES = 256
+# Threads and holders of all children, counted together; without a user namespace of its own, with all of its user.
+_PROCESSES = 4_096
 MAX_ORDER_BYTES: Final = 1 << 20
 
 

@@ -54,15 +54,23 @@ def log(request: Request) -> Response:
         ends = folded_ends(connection)
         found = journal(connection, entries, before=before, after=after, limit=PAGE_SIZE)
     folded = entries.topic not in UNFOLDED
+    partitions = 1 if folded else service.log.partitions(entries.topic)
+    partition = 0 if partitions == 1 else asked.whole(request.query_params, "partition", most=partitions - 1)
+    older = _place_of(found[-1]) if found and _goes_on(found, before, after) else None
     if not folded:
-        found = _unfolded(service, entries, before, after)
+        paged = partition is not None
+        found, older = _unfolded(
+            service, entries, partition, before if paged else None, after if paged else None
+        )
     return page(
         request,
         "log.html",
         entries=entries,
         events=found,
         newer=_place_of(found[0]) if found else after,
-        older=_place_of(found[-1]) if found and _goes_on(found, before, after) else None,
+        older=older,
+        partitions=partitions,
+        partition=partition,
         at_end=before is None and after is None,
         after=after,
         follow=folded,
@@ -85,7 +93,7 @@ def _entries(request: Request) -> Entries:
     return Entries(
         topic=_one_of(query.get("topic", ""), "topic", facts.TOPICS),
         type=_one_of(query.get("type", ""), "type", _TYPES),
-        subject=query.get("subject", "").strip(),
+        subject=asked.name(query, "subject") or "",
         actor=asked.name(query, "actor") or "",
         decision=_one_of(query.get("decision", ""), "decision", _DECISIONS),
         since=asked.moment(query, "since"),
@@ -122,25 +130,27 @@ def _place_of(event: Event) -> Place:
 
 
 def _unfolded(
-    service: Service, entries: Entries, before: Place | None, after: Place | None
-) -> tuple[Event, ...]:
-    """Return records of a topic that others follow, from the log itself; positions page, so filters may leave few."""
+    service: Service, entries: Entries, partition: int | None, before: Place | None, after: Place | None
+) -> tuple[tuple[Event, ...], Place | None]:
+    """Return records of a topic that others follow, from the log itself, newest first, and before what older ones are.
+
+    Within a partition positions page, so a filter may leave few; of all partitions there are only the newest.
+    """
     found: list[Event] = []
-    for partition in range(service.log.partitions(entries.topic)):
-        end = service.log.end(entries.topic, partition)
-        if before is not None and before.partition == partition:
-            end = min(end, before.position)
-        start = max(0, end - PAGE_SIZE)
-        if after is not None and after.partition == partition:
-            start = after.position + 1
+    older: Place | None = None
+    for (_, one), end in service.log.ends([entries.topic]).items():
+        if partition not in {None, one}:
+            continue
+        upto = min(end, before.position) if before is not None else end
+        start = after.position + 1 if after is not None else max(0, upto - PAGE_SIZE)
+        older = Place(entries.topic, one, start) if partition is not None and start else None
         found += [
-            event_of(record, service.codec)
-            for record in _read(service.log, entries.topic, partition, start, end)
+            event_of(record, service.codec) for record in _read(service.log, entries.topic, one, start, upto)
         ]
     kept = sorted(
         filter(entries.hold, found), key=lambda event: (event.recorded_at, event.partition, event.position)
     )
-    return tuple(reversed(kept if after is None else kept[:PAGE_SIZE]))
+    return tuple(reversed(kept[-PAGE_SIZE:])), older
 
 
 def _read(log: Log, topic: str, partition: int, start: int, end: int) -> list[Record]:
