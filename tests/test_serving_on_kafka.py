@@ -22,7 +22,7 @@ from confluent_kafka.cimpl import NewPartitions
 import deedbook
 from deedbook.cli.settings import Settings
 from deedbook.cli.wiring import opened
-from deedbook.client import serving
+from deedbook.client import source
 from deedbook.client.registry import read_settings
 from deedbook.client.serving import Host
 from deedbook.events.codec import Codec
@@ -172,7 +172,7 @@ def test_a_host_that_finds_no_binding_says_what_is_bound_instead(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And that a release may be accepted and not announced yet."""
-    monkeypatch.setattr(serving, "_ANNOUNCING_SECONDS", 0.2)
+    monkeypatch.setattr(source, "_ANNOUNCING_SECONDS", 0.2)
     deployed(registry, "A", 1.0)
     deployed(registry, "B", 2.0)
 
@@ -234,7 +234,7 @@ def test_what_is_no_news_is_passed_over_with_a_warning(
     log: Log, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bytes that are nothing, another service's news under this key, and facts that are not well-formed."""
-    monkeypatch.setattr(serving, "_ANNOUNCING_SECONDS", 0.2)
+    monkeypatch.setattr(source, "_ANNOUNCING_SECONDS", 0.2)
     other = Codec().encode(created("A", 1, service="other"))
     log.append(DEPLOYMENTS, [NewRecord(b"nothing", b"pricing"), replace(other, key=b"pricing")])
     tell(log, created("A", -1), created("B", 1))
