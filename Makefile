@@ -2,7 +2,7 @@
 # Needs make and Python 3.11 to 3.14; the rest is installed, pinned, into .venv.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kafka kafka s3 test lint bench soak pins clean setup
+.PHONY: help demo demo-kafka kafka s3 test lint bench soak pictures pins clean setup
 MAKEFLAGS += --no-print-directory
 
 # More arguments for the program behind a target: make test ARGS="-k rollback", make pins ARGS=--upgrade
@@ -41,6 +41,9 @@ soak: setup ## run the tests that take minutes: crashes and races, many times ov
 UV = build/pins/bin/uv
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make pins"
+
+pictures: setup ## take the README's pictures anew, of what make demo left
+	@.venv/bin/python -P tests/servers/pictures.py
 
 pins: ## pin again what pyproject.toml asks for, with hashes (ARGS=--upgrade for the newest)
 	@rm -rf build/pins

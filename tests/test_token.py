@@ -45,7 +45,11 @@ def test_a_token_is_what_it_was_made_to_be(command: Command) -> None:
     caller = Access(command.folder / "tokens.json").caller_of(text)
     (listed,) = command.json("token", "list")
 
-    assert ("ci", {Role.TRAINER, Role.DEPLOYER}, {"home-price"}) == (caller.name, caller.roles, caller.models)
+    assert ("ci", frozenset({Role.TRAINER, Role.DEPLOYER}), frozenset({"home-price"})) == (
+        caller.name,
+        caller.roles,
+        caller.models,
+    )
     assert ["deployer", "trainer"] == listed["roles"]
     assert ("2100-01-31T12:00:00.000000Z", None, True) == (
         listed["expires_at"],

@@ -84,7 +84,8 @@ def _registry(folder: Path, n: int) -> tuple[str, str]:
 
 def _starts(folder: Path, n: int, repeats: int) -> Iterator[Measure]:
     """How soon a server that starts on the registry is ready, and what it takes when nothing happens."""
-    ready, resident = [], []
+    ready: list[float] = []
+    resident: list[int] = []
     for _ in range(repeats):
         with served(folder) as server:
             ready.append(server.ready_seconds)
