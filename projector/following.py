@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from deedbook.events.facts import REGISTRY
 from deedbook.projector.readers import Readers
-from deedbook.projector.snapshot import Snapshots
+from deedbook.projector.snapshot import Snapshots, remove_left_overs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -90,6 +90,7 @@ class Following:
 
         Raises ProjectionBusy, LogUnavailable (to be run again: nothing is lost), and what folding raises.
         """
+        remove_left_overs(self.projection.path.parent)
         while not stop():
             with self.projection.opened() as (store, projector):
                 store.heard.append(self._take_in)

@@ -37,6 +37,9 @@ _LATE_SECONDS = 30.0
 _BESIDE_READERS_SECONDS = 0.3
 _AGAIN_SECONDS = 0.01
 _ALONE_SECONDS = 1.0
+_READING = ".reading-"
+# Longer than anything takes that is done with a snapshot by its name.
+_LEFT_OVER_SECONDS = 24 * 3600.0
 
 
 def publish(store: Store, target: Path) -> None:
@@ -70,7 +73,7 @@ def held(snapshot: Path) -> Iterator[Path]:
 
     Under the old name DuckDB would hand out what this process has open already. Once open, a file needs no name.
     """
-    with tempfile.TemporaryDirectory(prefix=".reading-", dir=snapshot.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=_READING, dir=snapshot.parent) as folder:
         path = Path(folder) / snapshot.name
         try:
             path.hardlink_to(snapshot)
@@ -83,6 +86,15 @@ def open_snapshot(snapshot: Path) -> duckdb.DuckDBPyConnection:
     """Open a snapshot for reading; it stays what it is however many are published after it."""
     with held(snapshot) as path:
         return duckdb.connect(str(path), read_only=True)
+
+
+def remove_left_overs(folder: Path) -> None:
+    """Remove the names under which processes that were killed had snapshots: each keeps a whole file on the disk."""
+    long_ago = time.time() - _LEFT_OVER_SECONDS
+    for left_over in folder.glob(f"{_READING}*"):
+        with contextlib.suppress(OSError):
+            if left_over.stat().st_mtime < long_ago:
+                shutil.rmtree(left_over)
 
 
 class Snapshots:

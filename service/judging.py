@@ -33,6 +33,8 @@ ACTOR = "deedbook serve"
 # Between two looks at what pends.
 _PAUSE_SECONDS = 0.1
 _AGAIN_SECONDS = 5.0
+# An order is recorded after its request; on Kafka maybe by another broker's clock.
+_CLOCKS_DIFFER_MICROSECONDS = 60_000_000
 _COLD_AFTER_SECONDS = 60.0
 _ENDING_SECONDS = 10.0
 
@@ -118,12 +120,17 @@ class Judging:
             self._log,
             self._codec,
             self._warm(),
-            starts=[first_position_since(self._log, VALIDATIONS, min(pending.values()))],
+            starts=self._starts(min(pending.values()) - _CLOCKS_DIFFER_MICROSECONDS),
             is_pending=is_pending,
             stop=self._stop.is_set,
             heard=heard,
         )
         return len(verdicts)
+
+    def _starts(self, recorded_at: int) -> list[int]:
+        """Return where the orders begin, partition by partition, that were recorded since a time (microseconds)."""
+        partitions = range(self._log.partitions(VALIDATIONS))
+        return [first_position_since(self._log, VALIDATIONS, recorded_at, each) for each in partitions]
 
     def _warm(self) -> Validator:
         """Return the validator, with a sandbox that is warming up."""

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -22,6 +23,7 @@ from deedbook.events.errors import (
     StorageUnavailable,
 )
 from deedbook.events.facts import REGISTRY
+from deedbook.projector.decision import Accepted, Rejected
 from deedbook.projector.following import Following
 from deedbook.service.arrivals import Arrivals
 
@@ -40,6 +42,7 @@ _LOG = logging.getLogger(__name__)
 _READERS = 8
 _AWAY_SECONDS = 0.5
 _SURVEY_EVERY_SECONDS = 1.0
+_REMEMBERED = 4_000
 # What passes by itself, or once somebody has seen to it: what is folded goes on to be answered from meanwhile.
 _PASSING = (LogUnavailable, ProjectionBusy, StorageFull, StorageUnavailable, AccessDenied)
 
@@ -109,6 +112,8 @@ class Live:
         self.ending = False
         # Told of each batch as it is committed, in the folding thread: to be quick, and to raise nothing.
         self.heard: list[Callable[[Batch], None]] = []
+        # What was decided lately: those who wait for it need not ask the tables.
+        self._decided: OrderedDict[tuple[str, int, int], str | None] = OrderedDict()
         self._clock = clock
         self._state = _State()
         self._stop = threading.Event()
@@ -175,6 +180,12 @@ class Live:
     def _heard(self, batch: Batch) -> None:
         if batch.topic == REGISTRY:
             self.position = batch.after.next_position
+        for event, decision in batch.decided[-_REMEMBERED:]:
+            if isinstance(decision, Accepted | Rejected):
+                where = (batch.topic, batch.partition, event.position)
+                self._decided[where] = decision.reason if isinstance(decision, Rejected) else None
+        while len(self._decided) > _REMEMBERED:
+            self._decided.popitem(last=False)
         for hear in self.heard:
             hear(batch)
         self.arrivals.tell()
@@ -274,6 +285,16 @@ class Live:
         raise DeadlineExceeded(
             f"{topic}:{position} was not folded within {timeout_seconds:.1f} s{problem}; ask again"
         )
+
+    def decided(self, topic: str, partition: int, position: int) -> tuple[str, str] | None:
+        """Return what was decided on an event, accepted or rejected, and why; None where that must be asked for.
+
+        It must be of what was decided long ago, and of what was on the log before.
+        """
+        reason = self._decided.get((topic, partition, position), "")
+        if reason == "":
+            return None
+        return ("accepted", "") if reason is None else ("rejected", reason)
 
     async def changed(self, after: int, *, timeout_seconds: float) -> int:
         """Wait until the registry's position is past ``after``, or the time is up; return the position.

@@ -115,6 +115,8 @@ class Writer:
         deadline = time.monotonic() + timeout_seconds
         ((partition, position),) = await self._appended(fact.topic, [fact], timeout_seconds)
         await self._live.reached_at(fact.topic, partition, position, timeout_seconds=_left(deadline))
+        if (decided := self._live.decided(fact.topic, partition, position)) is not None:
+            return Answer(position, *decided)
         return await self._live.ask(
             lambda connection: answer_to(connection, fact.topic, partition, position),
             timeout_seconds=_left(deadline),

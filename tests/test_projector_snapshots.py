@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from deedbook.events.codec import Codec
 from deedbook.projector.projection import Projection
+from deedbook.projector.snapshot import remove_left_overs
 from tests.facts_by_hand import Pen
 from tests.folded import Registry, connected
 
@@ -105,3 +107,17 @@ def test_what_a_killed_copy_left_is_removed(registry: Registry, projection: Proj
     projection.snapshot()
 
     assert not left_over.exists()
+
+
+def test_what_killed_readers_left_is_removed_once_it_is_old(tmp_path: Path) -> None:
+    """A name keeps a whole file on the disk; one that is young may still be in use."""
+    for name, age_seconds in ((".reading-old", 2 * 86_400), (".reading-young", 60)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "snapshot.duckdb").touch()
+        then = time.time() - age_seconds
+        os.utime(folder, (then, then))
+
+    remove_left_overs(tmp_path)
+
+    assert [tmp_path / ".reading-young"] == list(tmp_path.iterdir())
