@@ -305,7 +305,6 @@ BAD_REQUESTS: dict[str, Callable[[Registry, str], object]] = {
 }
 
 
-@either_way
 @pytest.mark.parametrize("ask", BAD_REQUESTS.values(), ids=BAD_REQUESTS)
 def test_a_request_that_is_not_well_formed_is_not_even_appended(
     registry: Registry, ask: Callable[[Registry, str], object]
@@ -317,6 +316,18 @@ def test_a_request_that_is_not_well_formed_is_not_even_appended(
         ask(registry, training_id)
 
     assert "\n" not in str(refused.value)
+    assert 1 == len(facts_on(registry))
+    assert not (log_folder(registry) / "artifacts").exists()
+
+
+@either_way
+def test_a_request_that_is_refused_here_leaves_no_trace(registry: Registry) -> None:
+    """It is looked at before it is sent anywhere: not even the artifact is stored."""
+    training_id = registry.log_training("m")
+    for name in ("an override of no id", "requests for no model", "a deployment of nothing"):
+        with pytest.raises(InvalidInput):
+            BAD_REQUESTS[name](registry, training_id)
+
     assert 1 == len(facts_on(registry))
     assert not (log_folder(registry) / "artifacts").exists()
 
@@ -393,7 +404,6 @@ BAD_QUESTIONS: dict[str, Callable[[Registry], object]] = {
 }
 
 
-@either_way
 @pytest.mark.parametrize("ask", BAD_QUESTIONS.values(), ids=BAD_QUESTIONS)
 def test_a_question_that_is_none_is_refused(registry: Registry, ask: Callable[[Registry], object]) -> None:
     """With a sentence, and the registry answers the next one."""
