@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -54,6 +55,8 @@ class SqlRunner:
             self.limits.at_once, queued=self.limits.queued, queued_by_one=self.limits.queued_by_one
         )
         self._threads = ThreadPoolExecutor(self.limits.at_once + 1, thread_name_prefix="deedbook-sql")
+        # Held while these two are looked at and changed, by the loop and by its threads.
+        self._taking = threading.Lock()
         self._keeper: Keeper | None = None
         self._warm: Child | None = None
         self._isolation: tuple[Isolation, ...] | None = None
@@ -177,7 +180,8 @@ class SqlRunner:
     def _go_to_rest(self) -> None:
         """End the processes, and let go of the snapshot: nobody has asked anything for a while."""
         if not self._asking and not self._closed and self._testing is None:
-            warm, keeper, self._warm, self._keeper = self._warm, self._keeper, None, None
+            with self._taking:
+                warm, keeper, self._warm, self._keeper = self._warm, self._keeper, None, None
             self._threads.submit(_end, warm, keeper)
 
     def _check(self, query: str) -> None:
@@ -210,7 +214,8 @@ class SqlRunner:
     def _child(self, published: Path) -> Child:
         """Return the warm child, if it has this snapshot, or else a new one."""
         name = self._snapshots.shown(published)
-        warm, self._warm = self._warm, None
+        with self._taking:
+            warm, self._warm = self._warm, None
         if warm is not None and warm.snapshot == name:
             return warm
         if warm is not None:
@@ -226,21 +231,28 @@ class SqlRunner:
         task.add_done_callback(self._background.discard)
 
     async def _warmed(self, snapshot: str) -> None:
+        keeper = self._keeper
+        if keeper is None or self._closed:
+            return
         with contextlib.suppress(KeeperGone):
-            child = await self._in_thread(self._living_keeper().child, snapshot)
-            if self._closed or self._warm is not None:
+            child = await self._in_thread(keeper.child, snapshot)
+            # Meanwhile all may have gone to rest, or another query have left a child.
+            with self._taking:
+                is_wanted = self._keeper is keeper and self._warm is None
+                if is_wanted:
+                    self._warm = child
+            if not is_wanted:
                 child.end()
-            else:
-                self._warm = child
 
     def _living_keeper(self) -> Keeper:
-        if self._keeper is not None and not self._keeper.alive():
-            self._keeper.close()
-            self._keeper = None
-        if self._keeper is None:
-            self._snapshots.folder.mkdir(mode=0o700, exist_ok=True)
-            self._keeper = Keeper(self._snapshots.folder, self.limits)
-        return self._keeper
+        with self._taking:
+            if self._keeper is not None and not self._keeper.alive():
+                self._keeper.close()
+                self._keeper = None
+            if self._keeper is None:
+                self._snapshots.folder.mkdir(mode=0o700, exist_ok=True)
+                self._keeper = Keeper(self._snapshots.folder, self.limits)
+            return self._keeper
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
@@ -252,7 +264,8 @@ class SqlRunner:
             task.cancel()
         if self._rest is not None:
             self._rest.cancel()
-        warm, keeper, self._warm, self._keeper = self._warm, self._keeper, None, None
+        with self._taking:
+            warm, keeper, self._warm, self._keeper = self._warm, self._keeper, None, None
         _end(warm, keeper)
         self._threads.shutdown(wait=False, cancel_futures=True)
 

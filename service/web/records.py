@@ -235,7 +235,7 @@ def _is_told(value: object) -> bool:
 
 def _numbered(value: object, place: int) -> str:
     named = getattr(value, "name", None) or getattr(value, "check", None) or getattr(value, "model", None)
-    return str(named) if isinstance(named, str) else str(place)
+    return f"{place}. {named}" if isinstance(named, str) else str(place)
 
 
 def _moment(micros: int) -> datetime | None:
