@@ -133,7 +133,7 @@ class Place:
         """Whether the keeper comes to have so many processes."""
         deadline = time.monotonic() + 20
         while self.processes() != count and time.monotonic() < deadline:
-            time.sleep(0.01)
+            self.wait(asyncio.sleep(0.01))  # its own loop sees to the next child
         return self.processes() == count
 
 
