@@ -40,7 +40,7 @@ _TOLD = {kind.__name__: kind for kind in (ProjectionBusy, StorageFull)}
 
 
 class Owner:
-    """Claims a folder for this process, for as long as it is entered, and answers those who ask.
+    """Claims a folder for this process, each time for as long as it is entered, and answers those who ask.
 
     ``who`` says in a few words what this process is; ``identity`` is that of the log folded here; ``snapshot``
     returns the path of a snapshot that holds the given ends, within so many seconds. ``lend`` has the projection
@@ -74,6 +74,7 @@ class Owner:
             raise ProjectionBusy(
                 f"{self._folder} is kept by {owner_of(self._folder) or 'another process'} already"
             ) from None
+        self._closing = False
         try:
             self._listening = _listening(self._folder)
         except BaseException:
@@ -136,8 +137,11 @@ class Owner:
 
 
 def owner_of(folder: Path) -> str:
-    """Return in a few words what owns a folder; nothing where nobody does."""
-    answer = _asked(folder, {}, timeout_seconds=_TALK_SECONDS)
+    """Return in a few words what owns a folder; nothing where nobody does, or where it doesn't answer."""
+    try:
+        answer = _asked(folder, {}, timeout_seconds=_TALK_SECONDS)
+    except ProjectionBusy:
+        answer = None
     return "" if answer is None else str(answer.get("who", ""))
 
 

@@ -89,12 +89,12 @@ def _follow(
         snapshot=lambda ends, seconds: following.snapshots.holding(ends, timeout_seconds=seconds),
         lend=following.lend,
     )
-    with owner:
-        while not stop.is_set():
-            try:
+    while not stop.is_set():
+        try:
+            with owner:
                 following.run(stop.is_set)
-            except (LogUnavailable, ProjectionBusy) as error:
-                if not said:
-                    _LOG.warning("%s; going on as soon as that changes", error)
-                said[:] = [str(error)]
-                stop.wait(_AWAY_SECONDS)
+        except (LogUnavailable, ProjectionBusy) as error:
+            if not said:
+                _LOG.warning("%s; going on as soon as that changes", error)
+            said[:] = [str(error)]
+            stop.wait(_AWAY_SECONDS)
