@@ -141,6 +141,8 @@ class Announcer:
             self._append(facts.VALIDATIONS, [_with_source(record, upto) for record in records[-1:]])
             self._announced[facts.VALIDATIONS] = announced = upto
             count += len(requests)
+            if len(requests) < _BATCH:
+                break
         return count
 
     def _announced_since(self, recorded_at: int) -> dict[str, int]:

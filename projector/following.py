@@ -25,6 +25,7 @@ _WAIT_SECONDS = 0.05
 _AT_ONCE = 1_000
 # Folding much, it looks up this often: whoever asks for the projection, or for an end, waits no longer.
 _STRETCH_SECONDS = 0.5
+_REACTION_SECONDS = 5.0
 # Who asks for the projection says so; one that can't is noticed this late.
 _LOOK_UP_SECONDS = 1.0
 # A log that can't be waited for is looked at: often while something happens, seldom when nothing has for long.
@@ -115,7 +116,11 @@ class Following:
         seen = self._look() if self._look is not None else None
         folded = projector.catch_up(deadline=deadline)
         self.ends = projector.ends
-        self._react(store, projector)
+        if all(self.folded.get(where, 0) >= end for where, end in self.ends.items()):
+            self._react(store, projector)
+        elif self._times.due("reaction", _REACTION_SECONDS):
+            # Folding much, what follows waits until it can be seen to at once; but not for ever.
+            self.projection.react(store)
         self.readers.interrupt_overdue()
         if self._times.due("reminder", self._times.remind_seconds):
             self._remind(store)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from deedbook.events.facts import (
     Artifact,
     Baseline,
@@ -25,12 +23,14 @@ from deedbook.projector.lookups import policy_from_json
 from deedbook.projector.view import default_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import duckdb
 
 # What the announcer calls itself in a verdict that says nobody judged.
 NO_VALIDATOR = "none"
+# Up to this many are asked for one by one, through the index; above, as one list.
+_FEW = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,7 @@ def orders_of(connection: duckdb.DuckDBPyConnection, requests: Sequence[Request]
     """Return the work orders of these requests, with every training in them as it is now."""
     ids = {request.training_id for request in requests}
     ids |= {training_id for request in requests for _, training_id in request.baselines}
-    trainings = trainings_by_id(connection, ids)
-    versions = _versions(connection, ids)
+    trainings, versions = _trainings(connection, ids)
     policies = {key: _policy(connection, *key) for key in {(r.model, r.policy_version) for r in requests}}
     sets = _request_sets(connection, {r.requests_id for r in requests if r.requests_id})
     return [
@@ -128,31 +127,24 @@ def orders_of(connection: duckdb.DuckDBPyConnection, requests: Sequence[Request]
     ]
 
 
-def _versions(connection: duckdb.DuckDBPyConnection, training_ids: set[str]) -> dict[str, int]:
-    rows = connection.execute(
-        "select training_id, version from base.training where training_id in (select unnest(?))",
-        [sorted(training_ids)],
-    ).fetchall()
-    return dict(rows)
-
-
-def trainings_by_id(
-    connection: duckdb.DuckDBPyConnection, training_ids: Iterable[str]
-) -> dict[str, Training]:
-    """Return whole trainings, with the values they have after all amendments."""
-    wanted = pa.table({"id": pa.array(sorted(set(training_ids)), pa.string())})
-    connection.register("wanted_trainings", wanted)
+def _trainings(
+    connection: duckdb.DuckDBPyConnection, training_ids: set[str]
+) -> tuple[dict[str, Training], dict[str, int]]:
+    """Return whole trainings, with the values they have after all amendments, and their versions; by id."""
+    if not training_ids:
+        return {}, {}
+    ids = sorted(training_ids)
     heads = connection.execute(
         "select t.key, t.training_id, t.model, t.model_type, t.framework, t.artifact_uri, t.artifact_sha256, "
         "t.artifact_size_bytes, t.artifact_format, t.features, t.coefficients, t.tags, t.git_sha, "
-        "t.data_fingerprint, t.created_at, t.started_at, t.finished_at "
-        "from base.training t semi join wanted_trainings w on w.id = t.training_id"
+        "t.data_fingerprint, t.created_at, t.started_at, t.finished_at, t.version "
+        f"from base.training t where t.training_id in ({_listed(ids, 'varchar')})",
+        _arguments(ids),
     ).fetchall()
-    connection.unregister("wanted_trainings")
     keys = [head[0] for head in heads]
     metrics = _metrics(connection, keys)
     parameters = _parameters(connection, keys)
-    return {
+    trainings = {
         head[1]: Training(
             training_id=head[1],
             model=head[2],
@@ -165,10 +157,11 @@ def trainings_by_id(
             parameters=parameters.get(head[0], ()),
             metrics=metrics.get(head[0], ()),
             **dict(zip(("git_sha", "data_fingerprint"), head[12:14], strict=True)),
-            **dict(zip(("created_at", "started_at", "finished_at"), head[14:], strict=True)),
+            **dict(zip(("created_at", "started_at", "finished_at"), head[14:17], strict=True)),
         )
         for head in heads
     }
+    return trainings, {head[1]: head[17] for head in heads}
 
 
 def _metrics(connection: duckdb.DuckDBPyConnection, keys: list[int]) -> dict[int, tuple[Metric, ...]]:
@@ -203,14 +196,18 @@ def _of_trainings(
 ) -> list[tuple[Any, ...]]:
     if not keys:
         return []
-    connection.register("wanted_keys", pa.table({"key": pa.array(keys, pa.int64())}))
     # The bounds let sorted columns skip what the join would read.
-    where = (
-        f"where {column} in (select key from wanted_keys) and {column} between {min(keys)} and {max(keys)}"
-    )
-    rows = connection.execute(f"{sql} {where}").fetchall()
-    connection.unregister("wanted_keys")
-    return rows
+    where = f"where {column} in ({_listed(keys, 'bigint')}) and {column} between {min(keys)} and {max(keys)}"
+    return connection.execute(f"{sql} {where}", _arguments(keys)).fetchall()
+
+
+def _listed(wanted: Sequence[object], type_: str) -> str:
+    """Return what stands in an IN: a placeholder for each of a few, which an index answers, or one list."""
+    return ", ".join("?" * len(wanted)) if len(wanted) <= _FEW else f"select unnest(?::{type_}[])"
+
+
+def _arguments(wanted: Sequence[object]) -> list[object]:
+    return list(wanted) if len(wanted) <= _FEW else [list(wanted)]
 
 
 def _policy(connection: duckdb.DuckDBPyConnection, model: str, version: int) -> Policy:
