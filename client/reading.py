@@ -97,6 +97,8 @@ class Reader:
             row = connection.execute(
                 "select f.position, f.decision, f.reason from main.events e "
                 "join main.events f on f.topic = e.topic and f.partition = e.partition and f.event_id = e.event_id "
+                # The same id with another body is no repetition, and has an answer of its own.
+                "and (f.position = e.position or e.decision = 'ignored') "
                 "where e.topic = ? and e.partition = ? and e.position = ? order by f.position limit 1",
                 [topic, partition, position],
             ).fetchone()
