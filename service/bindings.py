@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from deedbook.api.messages import to_message
+from deedbook.api.v1 import registry_pb2 as pb
 from deedbook.events.facts import DeploymentRequested, ReleaseActivated
 from deedbook.projector.queries import binding
 
@@ -26,20 +29,39 @@ _MAX_REMEMBERED = 10_000
 _CHANGING = frozenset({DeploymentRequested.__name__, ReleaseActivated.__name__})
 
 
+@dataclass(slots=True)
+class _Known:
+    """A deployment that is remembered, and the message that says it, once somebody asked for that."""
+
+    deployment: Deployment
+    message: pb.Deployment | None = None
+
+
 class Bindings:
     """The deployments that were asked for since the last one was decided; all are dropped with the next."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
         self._lock = threading.Lock()
-        self._known: OrderedDict[Release, Deployment] = OrderedDict()
+        self._known: OrderedDict[Release, _Known] = OrderedDict()
         # Counts what has dropped all: an answer that was found before must not be remembered after.
         self._generation = 0
         live.heard.append(self._hear)
 
     def get(self, service: str, environment: str, release: str) -> Deployment | None:
         """Return the deployment of a release if it is remembered; at once, so in an event loop too."""
-        return self._known.get((service, environment, release))
+        known = self._known.get((service, environment, release))
+        return None if known is None else known.deployment
+
+    def message(self, service: str, environment: str, release: str) -> tuple[pb.Deployment, int] | None:
+        """Return what `get` does as the interface says it, made once, and the position as of which that is so."""
+        position = self._live.position
+        known = self._known.get((service, environment, release))
+        if known is None:
+            return None
+        if known.message is None:
+            known.message = to_message(known.deployment, pb.Deployment)
+        return known.message, position
 
     async def of(
         self,
@@ -67,7 +89,7 @@ class Bindings:
         found = await self._live.ask(question, min_position=min_position, timeout_seconds=timeout_seconds)
         with self._lock:
             if generation == self._generation:
-                self._known[service, environment, release] = found
+                self._known[service, environment, release] = _Known(found)
                 if len(self._known) > _MAX_REMEMBERED:
                     self._known.popitem(last=False)
         return found, max(position, min_position + 1 if min_position > 0 else 0)

@@ -35,6 +35,13 @@ def request_id_of(given: str | None) -> str:
     return given if given and _GIVEN.fullmatch(given) else new_id()
 
 
+def with_request_id(
+    trailers: tuple[tuple[str, bytes], ...],
+) -> tuple[tuple[str, str | bytes], ...]:
+    """Return what a call's answer ends with, and the call's id behind it: an end that is told replaces what was set."""
+    return (*trailers, (REQUEST_ID_HEADER, REQUEST_ID.get()))
+
+
 def without_secrets(text: str) -> str:
     """Return a text with the secret part of every token left out."""
     return _SECRET.sub(

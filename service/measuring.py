@@ -71,6 +71,9 @@ class Measures:
             buckets=_SECONDS,
             registry=registry,
         )
+        # By label: looking a series up costs more than counting in it, and there are few.
+        self._counted: dict[tuple[str, str, str], Counter] = {}
+        self._timed: dict[tuple[str, str], Histogram] = {}
         self.streams = Gauge(
             "deedbook_streams", "Streams that are open.", ["interface", "route"], registry=registry
         )
@@ -90,9 +93,17 @@ class Measures:
 
     def request(self, interface: str, route: str, code: str, seconds: float | None) -> None:
         """Take note of a request that was answered; of a stream without how long it was open."""
-        self.requests.labels(interface, route, code).inc()
-        if seconds is not None:
-            self.request_seconds.labels(interface, route).observe(seconds)
+        counted = self._counted.get((interface, route, code))
+        if counted is None:
+            counted = self.requests.labels(interface, route, code)
+            self._counted[interface, route, code] = counted
+        counted.inc()
+        if seconds is None:
+            return
+        timed = self._timed.get((interface, route))
+        if timed is None:
+            timed = self._timed[interface, route] = self.request_seconds.labels(interface, route)
+        timed.observe(seconds)
 
     def exposition(self) -> bytes:
         """Return all measures as Prometheus reads them."""

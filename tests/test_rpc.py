@@ -389,7 +389,7 @@ def test_an_unforeseen_error_tells_no_more_than_where_to_look(
     with caplog.at_level(logging.ERROR), pytest.raises(grpc.RpcError) as ended:
         call("GetStatus")
     error: Any = ended.value
-    request_id = dict(error.initial_metadata())["x-request-id"]
+    request_id = dict(error.trailing_metadata())["x-request-id"]
 
     assert grpc.StatusCode.INTERNAL == error.code()
     assert request_id in error.details()

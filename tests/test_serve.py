@@ -174,11 +174,11 @@ def test_a_request_of_a_page_has_an_id_that_comes_back_and_is_logged(service: Se
 def test_a_call_has_an_id_that_comes_back_and_is_logged(
     service: Served, stub: registry_pb2_grpc.RegistryStub
 ) -> None:
-    """In the metadata, under the same name."""
+    """In the metadata that the answer ends with, under the same name; a read is told of because it has one."""
     answered, call = stub.GetStatus.with_call(pb.GetStatusRequest(), metadata=((REQUEST_ID, "a-call.7"),))
 
     assert deedbook.__version__ == answered.version
-    assert "a-call.7" == dict(call.initial_metadata())[REQUEST_ID]
+    assert "a-call.7" == dict(call.trailing_metadata())[REQUEST_ID]
     (line,) = lines_of(service, "a-call.7")
     assert ("grpc", "GetStatus", "OK") == (line["interface"], line["route"], line["code"])
 

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
-from typing import Any, Final, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 import grpc
 
@@ -16,6 +17,7 @@ from deedbook.service.access.access import Access
 from deedbook.service.access.calls import OPEN_SERVICES, PERMISSIONS, SUBSCRIBE, permission_of_subscription
 from deedbook.service.access.roles import Caller
 from deedbook.service.access.streams import OpenStreams
+from deedbook.service.logs import with_request_id
 
 AUTHORIZATION: Final = "authorization"
 # In whose name somebody writes where no tokens are; gRPC's own way to send more than ASCII is the second.
@@ -28,8 +30,7 @@ MAX_STRANGERS: Final = 200
 _TOO_MANY: Final = "too many are watching already: ask once, or later"
 _NO_LONGER: Final = NotAuthenticated("the token that this call began with is no longer good")
 _CALLER: ContextVar[Caller] = ContextVar("caller")
-_Q = TypeVar("_Q")
-_A = TypeVar("_A")
+_REFUSAL: ContextVar[DeedbookError] = ContextVar("refusal")
 _Behaviour = Callable[[Any, Any], Any]
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -50,24 +51,38 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         self._access = access
         self._streams = OpenStreams(access)
         self._strangers = 0
+        # What answers, and what refuses, is made once for each method.
+        self._letting_in: dict[str, _Handler] = {}
+        self._refusing: dict[str, _Handler] = {}
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[_Q, _A] | None]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[_Q, _A] | None:
+    ) -> _Handler | None:
         """Return what answers a call: its handler, or a refusal."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None:
             return None
         if method.strip("/").partition("/")[0] in OPEN_SERVICES:
-            return self._open_to_all(handler) if handler.response_streaming else handler
+            return self._made(method, handler, self._open_to_all) if handler.response_streaming else handler
         try:
             caller = self._let_in(method, handler_call_details.invocation_metadata)
         except DeedbookError as error:
-            return self._refusing(handler, error)
-        return self._entered(handler, caller, subscribes=method == SUBSCRIBE)
+            _REFUSAL.set(error)
+            if method not in self._refusing:
+                self._refusing[method] = _refusing(handler)
+            return self._refusing[method]
+        # Each call has a task of its own, and what is set here ends with it.
+        _CALLER.set(caller)
+        return self._made(method, handler, partial(self._entered, subscribes=method == SUBSCRIBE))
+
+    def _made(self, method: str, handler: _Handler, make: Callable[[_Handler], _Handler]) -> _Handler:
+        made = self._letting_in.get(method)
+        if made is None:
+            made = self._letting_in[method] = make(handler)
+        return made
 
     def _open_to_all(self, handler: _Handler) -> _Handler:
         """Return a stream's handler that lets in only so many at once: nobody knows whose they are."""
@@ -97,28 +112,15 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         self._access.check(caller, permission)
         return caller
 
-    def _refusing(self, handler: _Handler, error: DeedbookError) -> _Handler:
-        """Return a handler of the same kind that refuses, and reads nothing of what is sent."""
-
-        async def refuse(request: object, context: object) -> None:
-            del request
-            await _refuse(context, error)
-
-        async def refuse_stream(request: object, context: object) -> AsyncIterator[object]:
-            await refuse(request, context)
-            yield None  # never reached: it makes this a generator
-
-        return _handler(handler, refuse, refuse_stream, reads=False)
-
-    def _entered(self, handler: _Handler, caller: Caller, *, subscribes: bool) -> _Handler:
+    def _entered(self, handler: _Handler, *, subscribes: bool) -> _Handler:
         kinds = (handler.unary_unary, handler.stream_unary, handler.unary_stream, handler.stream_stream)
         behaviour: Any = next(kind for kind in kinds if kind is not None)
 
+        if not handler.request_streaming and not handler.response_streaming:
+            return handler
+
         async def answer(request: object, context: object) -> object:
-            _CALLER.set(caller)
-            if not handler.request_streaming:
-                return await behaviour(request, context)
-            with self._looked_after(caller) as stream:
+            with self._looked_after(caller_of_context()) as stream:
                 try:
                     return await behaviour(request, context)
                 except asyncio.CancelledError:
@@ -127,7 +129,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
             return None
 
         async def answer_stream(request: object, context: object) -> AsyncIterator[object]:
-            _CALLER.set(caller)
+            caller = caller_of_context()
             if subscribes:
                 await self._check_subscription(caller, request, context)
             with self._looked_after(caller) as stream:
@@ -175,6 +177,20 @@ class _Stream:
         self._task.uncancel()
 
 
+def _refusing(handler: _Handler) -> _Handler:
+    """Return a handler of the same kind that refuses, and reads nothing of what is sent."""
+
+    async def refuse(request: object, context: object) -> None:
+        del request
+        await _refuse(context, _REFUSAL.get())
+
+    async def refuse_stream(request: object, context: object) -> AsyncIterator[object]:
+        await refuse(request, context)
+        yield None  # never reached: it makes this a generator
+
+    return _handler(handler, refuse, refuse_stream, reads=False)
+
+
 def _bearer(metadata: Sequence[tuple[str, str | bytes]]) -> str | None:
     """Return the token that a call came with. Raises NotAuthenticated for what is none, and for several."""
     values = [value for name, value in metadata if name == AUTHORIZATION]
@@ -220,4 +236,4 @@ def _handler(
 async def _refuse(context: Any, error: DeedbookError) -> None:  # noqa: ANN401 - a context of any call
     """End a call, so that its client can tell why."""
     ended = to_status(error)
-    await context.abort(ended.code, ended.sentence, ended.trailers)
+    await context.abort(ended.code, ended.sentence, with_request_id(ended.trailers))

@@ -14,7 +14,7 @@ from deedbook.api.errors import Aborted, saying_of, to_status
 from deedbook.events.errors import DeadlineExceeded, DeedbookError
 from deedbook.events.ids import new_id
 from deedbook.service.access.rpc import caller_of_context
-from deedbook.service.logs import REQUEST_ID
+from deedbook.service.logs import REQUEST_ID, with_request_id
 from deedbook.service.rpc.calls import Call, peer_host, seconds_of
 from deedbook.service.rpc.limits import MAX_TRANSFER_SECONDS
 from deedbook.service.rpc.reading import readable
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from deedbook.service.rpc.means import Means
 
 Unary: TypeAlias = "Callable[[Call, Any], Awaitable[Message]]"
+Remembered: TypeAlias = "Callable[[Service, Any], Message | None]"
 Receiving: TypeAlias = "Callable[[Call, AsyncIterator[Any]], Awaitable[Message]]"
 Streaming: TypeAlias = "Callable[[Call, Any, Sink], Awaitable[None]]"
 
@@ -42,10 +43,14 @@ class Answering:
         self._service = service
         self._means = means
 
-    def unary(self, answer: Unary) -> Callable[[Any, Any], Awaitable[Any]]:
-        """Return the method that answers one request with one message."""
+    def unary(
+        self, answer: Unary, remembered: Remembered = lambda *_: None
+    ) -> Callable[[Any, Any], Awaitable[Any]]:
+        """Return the method that answers one request with one message: with the one that is remembered, if any."""
 
         async def method(request: Any, context: Any) -> Any:  # noqa: ANN401 - as gRPC calls it
+            if (known := remembered(self._service, request)) is not None:
+                return known
             most_seconds = self._service.settings.limits.request_seconds
             return await self._answered(context, most_seconds, lambda call: answer(call, readable(request)))
 
@@ -116,7 +121,7 @@ async def _abort(context: Any, ending: Aborted) -> None:  # noqa: ANN401 - grpc'
     """End a call with a status; who takes nothing is waited for only so long."""
     try:
         async with asyncio.timeout(_ABORTING_SECONDS):
-            await context.abort(ending.code, ending.sentence, ending.trailers)
+            await context.abort(ending.code, ending.sentence, with_request_id(ending.trailers))
     except TimeoutError:
         raise asyncio.CancelledError from None
 

@@ -15,12 +15,14 @@ from deedbook.service.rpc.decisions import DECISIONS, WORDS
 from deedbook.service.rpc.fields import given, id_given, id_in, moment_given, name_given, name_in
 from deedbook.service.rpc.names import normalised
 from deedbook.service.rpc.pages import Listing, after_in, page_of
+from deedbook.service.rpc.reading import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import duckdb
 
+    from deedbook.service.context import Service
     from deedbook.service.rpc.calls import Call
     from deedbook.service.rpc.page_tokens import Mark
 
@@ -122,6 +124,20 @@ async def get_deployment(call: Call, request: pb.GetDeploymentRequest) -> pb.Get
         service, _environment(request), release, timeout_seconds=call.left()
     )
     return pb.GetDeploymentResponse(position=upto - 1, deployment=to_message(found, pb.Deployment))
+
+
+def remembered_deployment(service: Service, request: Any) -> pb.GetDeploymentResponse | None:  # noqa: ANN401 - any bytes
+    """Return the answer to a plain request for a binding that is remembered, else None.
+
+    A name is remembered in the form that names are kept in: one in another form is asked for the long way.
+    """
+    if request is UNREADABLE or request.deployment_id or request.HasField("min_position"):
+        return None
+    known = service.bindings.message(request.service, request.environment or _PRODUCTION, request.release)
+    if known is None:
+        return None
+    deployment, upto = known
+    return pb.GetDeploymentResponse(position=upto - 1, deployment=deployment)
 
 
 async def _deployment_with_id(call: Call, request: pb.GetDeploymentRequest) -> pb.GetDeploymentResponse:

@@ -34,22 +34,32 @@ class Reading(grpc.aio.ServerInterceptor):
 
     def __init__(self, service: ServiceDescriptor) -> None:
         self._prefix = f"/{service.full_name}/"
+        self._made: dict[str, Any] = {}
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:  # noqa: ANN401 - a handler of any kind, or None
-        """Return a call's handler, which takes any bytes."""
+        """Return a call's handler, which takes any bytes; made once for each method."""
+        method = handler_call_details.method
+        if (made := self._made.get(method)) is not None:
+            return made
         handler: Any = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith(self._prefix):
+        if handler is None or not method.startswith(self._prefix):
             return handler
-        read = handler.request_deserializer
+        made = self._made[method] = handler._replace(request_deserializer=_reading(handler))
+        return made
 
-        def read_or_not(data: bytes) -> Any:  # noqa: ANN401 - any request
-            try:
-                return read(data)
-            except DecodeError:
-                return UNREADABLE
 
-        return handler._replace(request_deserializer=read_or_not)
+def _reading(handler: Any) -> Callable[[bytes], Any]:  # noqa: ANN401 - a handler of any kind
+    """Return what reads a request as a handler does, or tells that it can't be read."""
+    read = handler.request_deserializer
+
+    def read_or_not(data: bytes) -> Any:  # noqa: ANN401 - any request
+        try:
+            return read(data)
+        except DecodeError:
+            return UNREADABLE
+
+    return read_or_not

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from deedbook.service.context import Service
-    from deedbook.service.rpc.answering import Receiving, Streaming, Unary
+    from deedbook.service.rpc.answering import Receiving, Remembered, Streaming, Unary
     from deedbook.service.rpc.means import Means
 
 DESCRIPTOR: Final = pb.DESCRIPTOR.services_by_name["Registry"]
@@ -55,6 +55,10 @@ UNARY: Final[Mapping[str, Unary]] = MappingProxyType(
         "GetStatus": telling.get_status,
     }
 )
+# What is asked so often that an answer which is at hand is given without more ado.
+REMEMBERED: Final[Mapping[str, Remembered]] = MappingProxyType(
+    {"GetDeployment": deploying.remembered_deployment}
+)
 STREAMING: Final[Mapping[str, Streaming]] = MappingProxyType(
     {
         "BatchGetTrainings": finding.batch_get_trainings,
@@ -74,7 +78,7 @@ class RegistryServicer(registry_pb2_grpc.RegistryServicer):
     def __init__(self, service: Service, means: Means) -> None:
         answering = Answering(service, means)
         for name, unary in UNARY.items():
-            setattr(self, name, answering.unary(unary))
+            setattr(self, name, answering.unary(unary, *filter(None, [REMEMBERED.get(name)])))
         for name, streaming in STREAMING.items():
             setattr(self, name, answering.streaming(streaming))
         for name, endless in ENDLESS.items():
