@@ -472,6 +472,45 @@ def test_the_status_tells_how_far_the_service_has_read(call: Spoken) -> None:
     assert (1, True) == (status.rules_version, status.log_reachable)
 
 
+def test_an_answer_comes_in_one_piece_and_a_stream_is_told_of_first(call: Spoken) -> None:
+    """The id of a call is in what its answer ends with; nothing is sent ahead of an answer, only of a stream."""
+    named = (("x-request-id", "a-call.8"),)
+    _, answered = call.stub.GetStatus.with_call(pb.GetStatusRequest(), metadata=named)
+    stream: Any = call.stub.Query(pb.QueryRequest(sql="select 1"), timeout=30, metadata=named)
+    list(stream)
+
+    assert "x-request-id" not in dict(answered.initial_metadata())
+    for trailing in (answered.trailing_metadata(), stream.trailing_metadata(), stream.initial_metadata()):
+        assert "a-call.8" == dict(trailing)["x-request-id"]
+
+
+def test_a_refused_call_has_its_id_too(call: Spoken) -> None:
+    """Beside what says why."""
+    with pytest.raises(grpc.RpcError) as ended:
+        call.stub.GetTraining(pb.GetTrainingRequest(), timeout=30, metadata=(("x-request-id", "a-call.9"),))
+    error: Any = ended.value
+
+    assert "a-call.9" == dict(error.trailing_metadata())["x-request-id"]
+    assert grpc.StatusCode.INVALID_ARGUMENT == error.code()
+
+
+def test_a_remembered_binding_is_as_new_as_the_state(call: Spoken) -> None:
+    """It has the position as of which it is asked for, and is not remembered past the next deployment."""
+    one = judged(call, pb.OUTCOME_PASSED)
+    bound = [pb.ModelBinding(model=MODEL, training_id=one)]
+    call("OverrideVerdict", training_id=one, deployable=True, reason="to bind it")
+    call("RequestDeployment", service="kept", release="r1", models=bound)
+    first = call("GetDeployment", service="kept", release="r1")
+    logged = call.log()
+    again = call("GetDeployment", service="kept", environment="production", release="r1")
+    call("RequestDeployment", service="kept", release="r2", models=bound)
+    after = call("GetDeployment", service="kept", release="r1")
+
+    assert first.deployment == again.deployment
+    assert again.position >= logged.position > first.position
+    assert (True, False) == (again.deployment.current, after.deployment.current)
+
+
 def test_a_request_id_of_any_version_is_taken(call: Spoken) -> None:
     """What is no version 7 has no time in it: the service keeps when it first saw it."""
     asked: dict[str, Any] = {"request_id": str(uuid.uuid4()), "training": pb.Training(model="again")}
