@@ -77,8 +77,7 @@ class _Seen:
     async def begin(self, context: Any) -> None:  # noqa: ANN401 - grpc has no types
         """Tell the caller the call's id: of a stream before anything else, else with the answer.
 
-        An answer's own metadata goes out with it; metadata sent before it is a message more for each call, and a
-        time in which grpc may take the call for ended.
+        An answer's own metadata goes out with it; metadata sent before it is a message and a wait more for each call.
         """
         metadata = ((REQUEST_ID_HEADER, REQUEST_ID.get()),)
         context.set_trailing_metadata(metadata)
