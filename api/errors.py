@@ -76,6 +76,8 @@ _BARE: Final[dict[grpc.StatusCode, type[DeedbookError]]] = {
     grpc.StatusCode.UNAUTHENTICATED: NotAuthenticated,
     grpc.StatusCode.PERMISSION_DENIED: PermissionRefused,
     grpc.StatusCode.UNAVAILABLE: LogUnavailable,
+    # Nobody here takes a call back: it was ended on its way, and may be made again.
+    grpc.StatusCode.CANCELLED: LogUnavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
 }
 
