@@ -364,7 +364,7 @@ def test_what_was_loaded_is_on_the_log(registry: Registry) -> None:
     [
         {"service": ""},
         {"service": 3},
-        {"service": "s", "url": "grpc://host"},
+        {"service": "s", "url": "ftp://host"},
         {"service": "s", "release": "\ud800"},
     ],
 )
