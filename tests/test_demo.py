@@ -468,11 +468,13 @@ def decisions(told: Told) -> list[list[dict[str, Any]]]:
     ]
 
 
+@pytest.mark.soak
 def test_on_kafka_the_same_is_decided(told: Told, told_on_kafka: Told) -> None:
     """By other processes, on other servers: every outcome, every figure, every deployment and every load."""
     assert decisions(told) == decisions(told_on_kafka)
 
 
+@pytest.mark.soak
 def test_on_kafka_the_same_story_is_printed(told: Told, told_on_kafka: Told) -> None:
     """Chapter after chapter; only ids, times, processes and places differ."""
 
@@ -483,6 +485,7 @@ def test_on_kafka_the_same_story_is_printed(told: Told, told_on_kafka: Told) -> 
     assert 10 + 16 == len(chapters(told.printed))
 
 
+@pytest.mark.soak
 def test_on_kafka_a_worker_judged_and_a_projector_announced(told_on_kafka: Told) -> None:
     """As processes of their own, whose words are kept, and which have ended with the story."""
     logs = told_on_kafka.folder / ".deedbook-demo" / "logs"
@@ -493,6 +496,7 @@ def test_on_kafka_a_worker_judged_and_a_projector_announced(told_on_kafka: Told)
     assert "Ended; what comes is folded" in (logs / "project.log").read_text(encoding="utf-8")
 
 
+@pytest.mark.soak
 def test_on_kafka_the_printed_commands_work_in_a_shell(told_on_kafka: Told) -> None:
     """While the servers run, and without another folder of the person's being filled."""
     commands = [line.strip() for line in told_on_kafka.printed.splitlines() if " --url kafka://" in line]
@@ -507,6 +511,7 @@ def test_on_kafka_the_printed_commands_work_in_a_shell(told_on_kafka: Told) -> N
     assert "coefficient_similarity" in answers[0].stdout
 
 
+@pytest.mark.soak
 def test_on_kafka_a_log_that_holds_something_is_refused(told_on_kafka: Told) -> None:
     """Another prefix is asked for, and nothing is written."""
     before = told_on_kafka.ask("state-hash")

@@ -492,6 +492,7 @@ def as_user(cluster: KafkaCluster, user: str, changed: Mapping[str, str] | None 
     return KafkaSettings(cluster.servers, "prices", {**right, **(changed or {})})
 
 
+@pytest.mark.soak
 def test_a_worker_signs_in_and_is_told_when_it_may_not(locked: KafkaCluster, tmp_path: Path) -> None:
     """The log's options serve for SASL and TLS; a wrong password, no right, an unknown authority are one sentence."""
     admin = as_user(locked, "admin")

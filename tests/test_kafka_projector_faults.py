@@ -104,7 +104,7 @@ def test_projectors_killed_again_and_again_leave_the_state_of_a_fold_from_zero(
     kafka_url: str, registry: Registry
 ) -> None:
     """A short version of the soak below."""
-    assert "0 lost" in kill_often(kafka_url, registry, 10, 2_000)
+    assert "0 lost" in kill_often(kafka_url, registry, 5, 1_000)
 
 
 @pytest.mark.soak

@@ -362,6 +362,7 @@ def test_news_of_a_newer_release_stop_whoever_can_not_read_them(registry: Regist
         assert 1.0 == slope_of(Host("pricing", "A").load("home-price"))
 
 
+@pytest.mark.soak
 def test_a_broker_that_is_killed_keeps_no_host_from_serving_and_none_from_hearing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
