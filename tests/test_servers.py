@@ -49,8 +49,9 @@ def until(is_so: Callable[[], bool], what: str) -> None:
 
 
 def with_topic(admin: AdminClient, topic: str, copies: int = 1) -> str:
-    """A new topic of one partition."""
+    """A new topic of one partition, which the brokers tell of by now."""
     admin.create_topics([NewTopic(topic, 1, copies)])[topic].result(timeout=30)
+    until(lambda: topic in admin.list_topics(timeout=10).topics, f"{topic} is listed")
     return topic
 
 
