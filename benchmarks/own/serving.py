@@ -55,8 +55,8 @@ def served_like_the_peer(folder: Path, n: int) -> Iterator[Measure]:
     """A server over `n` trainings: its start, its memory, and the chart and the search as programs ask for them."""
     registry = folder / "registry"
     _registry(registry, n)
-    yield from _starts(registry, n, STARTS)
-    with served(registry) as server, deedbook.connect(f"grpc://{server.grpc}") as client:
+    yield from _starts(registry, n, 2)
+    with served(registry) as server, deedbook.connect(server.grpc) as client:
         searched = partial(search_by_client, client)
         workload.check_search(searched(), n)
         samples = measure.timed(searched, REPEATS)
