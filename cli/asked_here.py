@@ -54,22 +54,7 @@ class QuestionsHere:
 
     def search(self, wanted: Search) -> Sequence[queries.TrainingSummary]:
         """Return the trainings that meet all conditions."""
-        query = wanted.query
-        return queries.search(
-            self.connection,
-            model=query.model,
-            parameters=query.parameters,
-            metrics=query.metrics,
-            created_after=query.created_after,
-            created_before=query.created_before,
-            deployable=query.deployable,
-            outcome=query.outcome,
-            order_by=query.order_by,
-            descending=query.descending,
-            show=query.show,
-            limit=wanted.limit,
-            offset=wanted.offset,
-        )
+        return queries.search_for(self.connection, wanted.query, limit=wanted.limit, offset=wanted.offset)
 
     def with_metrics(self, found: Sequence[queries.TrainingSummary]) -> Sequence[queries.TrainingSummary]:
         """Return the trainings with all their metrics over all data."""

@@ -152,26 +152,10 @@ class Embedded:
 
     def search(self, wanted: Search) -> list[TrainingSummary]:
         """Return the trainings that meet all conditions."""
-        from deedbook.projector.queries import search
+        from deedbook.projector.queries import search_for
 
-        query = wanted.query
         with self._reader.connection() as connection:
-            found = search(
-                connection,
-                model=query.model,
-                parameters=query.parameters,
-                metrics=query.metrics,
-                created_after=query.created_after,
-                created_before=query.created_before,
-                deployable=query.deployable,
-                outcome=query.outcome,
-                order_by=query.order_by,
-                descending=query.descending,
-                show=query.show,
-                limit=wanted.limit,
-                offset=wanted.offset,
-            )
-        return list(found)
+            return list(search_for(connection, wanted.query, limit=wanted.limit, offset=wanted.offset))
 
     def training_detail(self, training_id: str) -> TrainingDetail:
         """Return all that is known of a training; raises NotFound."""

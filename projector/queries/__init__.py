@@ -63,7 +63,7 @@ from deedbook.projector.queries.periods import (
     live_periods,
     timelines,
 )
-from deedbook.projector.queries.search import TrainingSummary, search, summaries
+from deedbook.projector.queries.search import TrainingSummary, search, search_for, summaries
 from deedbook.projector.queries.series import MetricSeries, SeriesPoint, metric_series
 from deedbook.projector.queries.story import Story, StoryLine, deployment_story, explain, training_story
 from deedbook.projector.queries.timeline import Event, events
@@ -154,6 +154,7 @@ __all__ = [
     "releases",
     "request_sets",
     "search",
+    "search_for",
     "sql",
     "standing",
     "standings",

@@ -71,8 +71,6 @@ def search(
 
     Raises InvalidInput.
     """
-    if not 1 <= limit <= MAX_LIMIT or offset < 0:
-        raise InvalidInput(f"a search returns 1 to {MAX_LIMIT:,} trainings, from an offset of 0 or more")
     query = TrainingQuery(
         model=model,
         parameters=parameters or {},
@@ -87,6 +85,15 @@ def search(
         descending=descending,
         show=show,
     )
+    return search_for(connection, query, limit=limit, offset=offset)
+
+
+def search_for(
+    connection: duckdb.DuckDBPyConnection, query: TrainingQuery, *, limit: int, offset: int
+) -> tuple[TrainingSummary, ...]:
+    """Return the trainings that a query asks for; raises InvalidInput."""
+    if not 1 <= limit <= MAX_LIMIT or offset < 0:
+        raise InvalidInput(f"a search returns 1 to {MAX_LIMIT:,} trainings, from an offset of 0 or more")
     question = Question(term_keys(connection, query.named))
     if not all(question.knows(MetricName(m.name, m.slice)) for m in query.metrics):
         return ()
