@@ -25,44 +25,21 @@ from deedbook.service.access.access import Access
 from deedbook.service.access.hardening import CONTENT_SECURITY_POLICY
 from deedbook.service.access.origins import Origins
 from deedbook.service.access.web import guarded
-from deedbook.service.context import Service
 from tests.facts_by_hand import id_of
-from tests.folded import Registry
 from tests.serving.browser import FORM, Answer, Browser
 from tests.serving.house import (
     FORMULA,
     HOSTILE,
     House,
-    hostile_facts,
-    house_of,
     page_route,
     plain_refusal,
     routes_of,
+    runner,
+    service,
+    unlocked,
 )
-from tests.serving.in_process import live_registry
 
-
-@pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    """The loop that all browsers and pages share."""
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A registry that hostile people write to, served."""
-    registry = Registry(tmp_path_factory.mktemp("hostile"))
-    registry.append(*hostile_facts())
-    registry.log.close()
-    with live_registry(registry.folder) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
-def unlocked(service: Service, runner: asyncio.Runner) -> House:
-    """The pages without any token: on loopback, for everybody."""
-    return house_of(service, runner, Access(), {})
+__all__ = ["runner", "service", "unlocked"]
 
 
 # --- what people write -------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -24,18 +24,20 @@ from deedbook.service.access.web import PROBES, guarded
 from deedbook.service.context import Service
 from deedbook.service.web.app import web_app
 from tests.facts_by_hand import id_of
-from tests.folded import Registry
 from tests.serving.browser import FORM, Answer, Browser
 from tests.serving.house import (
     OTHER_MODEL,
     House,
-    hostile_facts,
     house_of,
     page_route,
     plain_refusal,
     routes_of,
+    runner,
+    service,
+    unlocked,
 )
-from tests.serving.in_process import live_registry
+
+__all__ = ["runner", "service", "unlocked"]
 
 # What each address needs; the application's own routes are held against this, so that none is forgotten.
 OPEN = None
@@ -77,29 +79,6 @@ TABLE: dict[tuple[str, str], str | None] = {
     ("POST", "/sign-in"): OPEN,
     ("POST", "/sign-out"): OPEN,
 }
-
-
-@pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    """The loop that all browsers and pages share."""
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A registry that hostile people write to, served."""
-    registry = Registry(tmp_path_factory.mktemp("hostile"))
-    registry.append(*hostile_facts())
-    registry.log.close()
-    with live_registry(registry.folder) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
-def unlocked(service: Service, runner: asyncio.Runner) -> House:
-    """The pages without any token: on loopback, for everybody."""
-    return house_of(service, runner, Access(), {})
 
 
 @pytest.fixture(scope="module")

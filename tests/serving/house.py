@@ -9,21 +9,24 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import pytest
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from deedbook.events import facts
+from deedbook.service.access.access import Access
 from deedbook.service.access.roles import Permission
 from deedbook.service.web.app import web_app
 from deedbook.service.web.pages import Page
 from tests.facts_by_hand import Pen, id_of
+from tests.folded import Registry
 from tests.serving.browser import Browser
+from tests.serving.in_process import live_registry
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
 
-    from deedbook.service.access.access import Access
     from deedbook.service.context import Service
 
 HOSTILE = "<script>hostile()</script>\"'><img src=x onerror=hostile()>{{7*7}}"
@@ -146,3 +149,26 @@ def plain_refusal(
     """A refusal without the pages' looks."""
     del request
     return PlainTextResponse(f"{sentence} {advice}", status_code, headers)
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    """The loop that all browsers and pages share."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A registry that hostile people write to, served."""
+    registry = Registry(tmp_path_factory.mktemp("hostile"))
+    registry.append(*hostile_facts())
+    registry.log.close()
+    with live_registry(registry.folder) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def unlocked(service: Service, runner: asyncio.Runner) -> House:
+    """The pages without any token: on loopback, for everybody."""
+    return house_of(service, runner, Access(), {})
