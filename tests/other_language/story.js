@@ -1,114 +1,99 @@
-// The whole story of a model, told from the interface's file alone: trained, judged, refused, deployed, served.
+// The whole story of a model, told by a client that was generated from the interface's file: trained, judged, refused,
+// deployed, served.
 //
-//     node story.js ADDRESS FOLDER_OF_PROTOS
+//     node story.js ADDRESS
 //
-// It prints what it found, as one JSON object: who runs it compares. It exits with 1, and says why, where a call ends
+// It is run in a folder that holds what package.json names, and in `generated` the code that protoc-gen-es made. It
+// prints what it found, as one JSON object: who runs it compares. It exits with 1, and says why, where a call ends
 // otherwise than the story goes.
 
-'use strict';
+import crypto from 'node:crypto';
+import {createRegistry, toJson} from '@bufbuild/protobuf';
+import {Code, ConnectError, createClient} from '@connectrpc/connect';
+import {createGrpcTransport} from '@connectrpc/connect-node';
+import {
+  BaselineRole, Decision, Direction, MetricComparison, Registry, file_deedbook_v1_registry,
+} from './generated/deedbook/v1/registry_pb.js';
+import {ErrorInfoSchema, file_google_rpc_error_details} from './generated/google/rpc/error_details_pb.js';
 
-const crypto = require('node:crypto');
-const path = require('node:path');
-const grpc = require('@grpc/grpc-js');
-const loader = require('@grpc/proto-loader');
-const protobuf = require('protobufjs');
-
-const [address, folder] = process.argv.slice(2);
 const PATIENCE_SECONDS = 60;
 const CHUNK_BYTES = 1 << 20;
 
-const {deedbook} = grpc.loadPackageDefinition(
-  loader.loadSync(path.join(folder, 'deedbook/v1/registry.proto'), {
-    keepCase: true, longs: String, enums: String, defaults: true, oneofs: true,
-  }),
-);
-const registry = new deedbook.v1.Registry(address, grpc.credentials.createInsecure());
+const transport = createGrpcTransport({
+  baseUrl: `http://${process.argv[2]}`,
+  defaultTimeoutMs: PATIENCE_SECONDS * 1000,
+  interceptors: [
+    (next) => (request) => {
+      request.header.set('deedbook-actor', 'a program in JavaScript');
+      return next(request);
+    },
+  ],
+});
+const registry = createClient(Registry, transport);
 
-// google.rpc's details of an error, which every language's gRPC brings along or can compile.
-const details = protobuf.parse(
-  `syntax = "proto3";
-  package google.rpc;
-  message Detail { string type_url = 1; bytes value = 2; }
-  message Status { int32 code = 1; string message = 2; repeated Detail details = 3; }
-  message ErrorInfo { string reason = 1; string domain = 2; map<string, string> metadata = 3; }`,
-  {keepCase: true},
-).root;
-
-function whoever() {
-  const metadata = new grpc.Metadata();
-  metadata.set('deedbook-actor', 'a program in JavaScript');
-  return metadata;
-}
-
-function untilThen() {
-  return {deadline: Date.now() + PATIENCE_SECONDS * 1000};
-}
-
-function call(name, request) {
-  return new Promise((resolve, reject) => {
-    registry[name](request, whoever(), untilThen(), (error, answer) => (error ? reject(error) : resolve(answer)));
-  });
-}
-
-async function refused(name, request) {
+async function refused(call) {
   try {
-    await call(name, request);
+    await call;
   } catch (error) {
-    return {code: grpc.status[error.code], sentence: error.details, info: infoOf(error)};
+    const refusal = ConnectError.from(error);
+    const [info] = refusal.findDetails(ErrorInfoSchema);
+    return {code: Code[refusal.code], sentence: refusal.rawMessage, info};
   }
-  throw new Error(`${name} was not refused`);
+  throw new Error('a call was not refused');
 }
 
-function infoOf(error) {
-  const [bytes] = error.metadata.get('grpc-status-details-bin');
-  const status = details.lookupType('google.rpc.Status').decode(bytes);
-  const detail = status.details.find((one) => one.type_url.endsWith('/google.rpc.ErrorInfo'));
-  return details.lookupType('google.rpc.ErrorInfo').decode(detail.value).toJSON();
-}
-
-function upload(bytes, format) {
-  return new Promise((resolve, reject) => {
-    const sending = registry.UploadArtifact(whoever(), untilThen(), (error, answer) =>
-      error ? reject(error) : resolve(answer.artifact),
-    );
-    sending.write({head: {format, size_bytes: bytes.length}});
-    for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
-      sending.write({chunk: bytes.subarray(at, at + CHUNK_BYTES)});
-    }
-    sending.end();
-  });
+async function* parts(bytes, format) {
+  yield {part: {case: 'head', value: {format, sizeBytes: BigInt(bytes.length)}}};
+  for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
+    yield {part: {case: 'chunk', value: bytes.subarray(at, at + CHUNK_BYTES)}};
+  }
 }
 
 async function download(sha256) {
   const digest = crypto.createHash('sha256');
   let head = null;
-  let sizeBytes = 0;
-  for await (const answer of registry.DownloadArtifact({sha256}, whoever(), untilThen())) {
-    if (answer.part === 'head') {
-      head = answer.head;
-    } else {
-      digest.update(answer.chunk);
-      sizeBytes += answer.chunk.length;
+  let sizeBytes = 0n;
+  for await (const {part} of registry.downloadArtifact({sha256})) {
+    if (part.case === 'head') {
+      head = part.value;
+    } else if (part.case === 'chunk') {
+      digest.update(part.value);
+      sizeBytes += BigInt(part.value.length);
     }
   }
   return {head, sizeBytes, sha256: digest.digest('hex')};
 }
 
-// What a subscription streams until `enough` says so.
-async function followed(request, enough) {
-  const stream = registry.Subscribe({heartbeat_seconds: 1, ...request}, whoever(), untilThen());
-  stream.on('error', () => {}); // ours: it is cancelled below
-  const events = [];
-  for await (const answer of stream) {
-    if (answer.item === 'event') {
-      events.push(answer.event);
+// Events and heartbeats as they come: who has enough leaves the loop, which ends the call. It has no deadline.
+async function* subscribed(request) {
+  const call = new AbortController();
+  const options = {signal: call.signal, timeoutMs: 0};
+  try {
+    for await (const {item} of registry.subscribe({heartbeatSeconds: 1, ...request}, options)) {
+      yield item;
     }
-    if (enough(events, answer)) {
-      break;
+  } finally {
+    call.abort();
+  }
+  throw new Error('a subscription ended by itself');
+}
+
+async function followed(request, isEnough) {
+  const events = [];
+  for await (const item of subscribed(request)) {
+    if (item.case === 'event') {
+      events.push(item.value);
+    }
+    if (isEnough(events)) {
+      return events;
     }
   }
-  stream.cancel();
-  return events;
+}
+
+async function firstOf(request) {
+  for await (const item of subscribed(request)) {
+    return item;
+  }
 }
 
 function training(city, mse, artifact) {
@@ -117,28 +102,28 @@ function training(city, mse, artifact) {
     framework: 'handmade',
     artifact,
     parameters: [{name: 'city', text: city}],
-    metrics: [{name: 'mse', value: mse, direction: 'DIRECTION_LOWER', unit: 'k$²'}],
+    metrics: [{name: 'mse', value: mse, direction: Direction.LOWER, unit: 'k$²'}],
     tags: [{name: 'logged from', text: 'Node'}],
   };
 }
 
 function deployment(release, trainingId) {
   return {
-    request_id: crypto.randomUUID(),
+    requestId: crypto.randomUUID(),
     service: 'pricing-api',
     release,
-    models: [{model: 'home-price', training_id: trainingId}],
+    models: [{model: 'home-price', trainingId}],
     reason: 'the spring release',
   };
 }
 
 async function trained(told) {
-  told.policy = await call('PublishPolicy', {
-    request_id: crypto.randomUUID(),
+  told.policy = await registry.publishPolicy({
+    requestId: crypto.randomUUID(),
     policy: {
       model: 'home-price',
-      group_by: ['city'],
-      baseline: 'BASELINE_ROLE_LAST_DEPLOYABLE',
+      groupBy: ['city'],
+      baseline: BaselineRole.LAST_DEPLOYABLE,
       checks: [
         {
           check: 'metric_threshold',
@@ -150,82 +135,87 @@ async function trained(told) {
     source: '# published by a program in JavaScript\n',
   });
   const bytes = Buffer.alloc(2 * CHUNK_BYTES + 77, 'coefficients');
-  told.artifact = await upload(bytes, 'onnx');
   told.sha256 = crypto.createHash('sha256').update(bytes).digest('hex');
-  const request = {request_id: crypto.randomUUID(), training: training('Austin', 0.25, told.artifact)};
-  told.good = await call('LogTraining', request);
-  told.again = await call('LogTraining', request);
-  told.bad = await call('LogTraining', {request_id: crypto.randomUUID(), training: training('Dallas', 0.75)});
+  told.artifact = (await registry.uploadArtifact(parts(bytes, 'onnx'))).artifact;
+  const request = {requestId: crypto.randomUUID(), training: training('Austin', 0.25, told.artifact)};
+  told.good = await registry.logTraining(request);
+  told.again = await registry.logTraining(request);
+  told.bad = await registry.logTraining({requestId: crypto.randomUUID(), training: training('Dallas', 0.75)});
 }
 
 async function judged(told) {
-  const verdicts = await followed(
-    {after_position: told.bad.position, types: ['VerdictIssued']},
+  told.verdicts = await followed(
+    {afterPosition: told.good.position, types: ['VerdictIssued']},
     (events) => events.length === 2,
   );
-  told.verdicts = verdicts.map((event) => event.verdict_issued.training_id);
-  const position = verdicts[1].position;
-  told.passed = await call('GetStanding', {training: told.good.training_id, min_position: position});
-  told.failed = await call('GetTraining', {training: told.bad.training_id, min_position: position});
-  told.found = await call('SearchTrainings', {
+  const minPosition = told.verdicts[1].position;
+  told.passed = await registry.getStanding({training: told.good.trainingId, minPosition});
+  told.failed = await registry.getTraining({training: told.bad.trainingId, minPosition});
+  told.found = await registry.searchTrainings({
     model: 'home-price',
-    metrics: [{name: 'mse', comparison: 'METRIC_COMPARISON_LESS', value: 0.5}],
-    order_by: {name: 'mse'},
+    metrics: [{name: 'mse', comparison: MetricComparison.LESS, value: 0.5}],
+    orderBy: {name: 'mse'},
   });
 }
 
 async function deployed(told) {
-  told.refusal = await refused('RequestDeployment', deployment('r1', told.bad.training_id));
-  told.deployment = await call('RequestDeployment', deployment('r1', told.good.training_id));
-  told.bound = await call('GetDeployment', {
-    service: 'pricing-api', release: 'r1', min_position: told.deployment.position,
-  });
-  told.unbound = await refused('GetDeployment', {service: 'pricing-api', release: 'r2'});
+  told.refusal = await refused(registry.requestDeployment(deployment('r1', told.bad.trainingId)));
+  told.deployment = await registry.requestDeployment(deployment('r1', told.good.trainingId));
+  const minPosition = told.deployment.position;
+  told.bound = await registry.getDeployment({service: 'pricing-api', release: 'r1', minPosition});
+  told.unbound = await refused(registry.getDeployment({service: 'pricing-api', release: 'r2'}));
   told.announced = await followed({topic: 'deployments'}, (events) => events.length === 2);
+  told.facts = told.announced.map((event) => event.fact.case);
 }
 
 async function served(told) {
-  const [model] = told.bound.deployment.models;
-  told.downloaded = await download(model.artifact_sha256);
-  told.reported = await call('ReportModelLoaded', {
-    request_id: crypto.randomUUID(),
+  const [bound] = told.bound.deployment.models;
+  told.downloaded = await download(bound.artifactSha256);
+  told.reported = await registry.reportModelLoaded({
+    requestId: crypto.randomUUID(),
     service: 'pricing-api',
     release: 'r1',
     instance: 'node-1',
-    model: model.model,
-    training_id: model.training_id,
-    artifact_sha256: told.downloaded.sha256,
+    model: bound.model,
+    trainingId: bound.trainingId,
+    artifactSha256: told.downloaded.sha256,
     source: 'registry',
   });
   told.heard = await followed({topic: 'hosts'}, (events) => events.length === 1);
-  told.fleet = await call('ListModelLoads', {service: 'pricing-api'});
+  told.fleet = await registry.listModelLoads({service: 'pricing-api'});
 }
 
 async function resumed(told) {
-  const last = Number(told.deployment.position);
-  const begun = await followed({include_rejected: true}, (events) => events.length === 3);
+  const last = told.deployment.position;
+  const begun = await followed({includeRejected: true}, (events) => events.length === 3);
   const goneOn = await followed(
-    {include_rejected: true, after_position: begun[2].position},
-    (events) => events.some((event) => Number(event.position) >= last),
+    {includeRejected: true, afterPosition: begun[2].position},
+    (events) => events.some((event) => event.position >= last),
   );
   told.positions = {begun: begun.map((event) => event.position), goneOn: goneOn.map((event) => event.position)};
-  const {events} = await call('ListEvents', {page_size: 1000});
-  const counted = new Set(['DECISION_ACCEPTED', 'DECISION_REJECTED']);
+  const {events, position} = await registry.listEvents({pageSize: 1000});
   told.decided = events
-    .filter((event) => counted.has(event.decision) && Number(event.position) <= last)
-    .map((event) => event.position);
+    .filter((event) => event.decision === Decision.ACCEPTED || event.decision === Decision.REJECTED)
+    .map((event) => event.position)
+    .filter((decided) => decided <= last);
+  told.end = position;
+  told.silence = await firstOf({afterPosition: position});
 }
 
-async function tell() {
-  const told = {};
-  for (const part of [trained, judged, deployed, served, resumed]) {
-    await part(told);
-  }
-  registry.close();
-  process.stdout.write(JSON.stringify(told));
+// Messages as protobuf's own JSON, and whole numbers beyond a double's as texts.
+function toldAsJson(told) {
+  const types = createRegistry(file_deedbook_v1_registry, file_google_rpc_error_details);
+  return JSON.stringify(told, (_, value) => {
+    if (typeof value === 'bigint') {
+      return String(value);
+    }
+    const type = types.getMessage(value?.$typeName ?? '');
+    return type ? toJson(type, value, {alwaysEmitImplicit: true}) : value;
+  });
 }
 
-tell().catch((error) => {
-  process.stderr.write(`${error.stack}\n`);
-  process.exit(1);
-});
+const told = {};
+for (const part of [trained, judged, deployed, served, resumed]) {
+  await part(told);
+}
+process.stdout.write(toldAsJson(told));
