@@ -28,7 +28,7 @@ from deedbook.events.kafka.topics import create_topics
 from deedbook.events.log import NewRecord
 from tests.servers.kafka import KafkaCluster, own_kafka
 from tests.servers.properties import Security
-from tests.servers.proxy import PRODUCE, KafkaProxy, kafka_proxy
+from tests.servers.proxy import LIST_OFFSETS, PRODUCE, KafkaProxy, kafka_proxy
 
 PASSWORD = "not-for-logs-4711"  # noqa: S105 - of a broker that lives for one test run
 WRITERS = 4
@@ -163,6 +163,25 @@ def test_an_append_that_was_never_acknowledged_is_unknown_and_the_next_goes_on(
         log.append(REGISTRY, [NewRecord(b"second")])
 
         assert [b"first", b"second", b"second"] == everything(log)
+
+
+def test_a_broker_that_was_silent_for_long_is_not_taken_for_one_that_lost_its_log(
+    proxy: KafkaProxy, settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked again where the log ends, until it says: that nobody said is no end before all records."""
+    # Until then an end before what was acknowledged would not be believed anyway.
+    monkeypatch.setattr("deedbook.events.kafka.log._SETTLING_SECONDS", 0.1)
+    with closing(KafkaLog(told(settings, socket_timeout_ms="300"))) as log:
+        log.append(REGISTRY, [NewRecord(b"first")])
+        proxy.drop_responses(LIST_OFFSETS)
+        healing = threading.Timer(1.5, proxy.heal)
+        healing.start()
+        try:
+            end = log.end(REGISTRY)
+        finally:
+            healing.join()
+
+        assert 1 == end
 
 
 def test_a_broker_out_of_reach_is_an_error_at_the_deadline(

@@ -11,7 +11,7 @@ import os
 import time
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deedbook.events.errors import (
     DeedbookError,
@@ -30,6 +30,8 @@ from deedbook.events.log import MAX_BODY_BYTES, MAX_HEAD_BYTES, NewRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from confluent_kafka import KafkaError
 
     from deedbook.events.kafka.settings import KafkaSettings
     from deedbook.events.log import Record
@@ -241,18 +243,19 @@ class KafkaLog:
                 request_timeout=max(1.0, deadline - time.monotonic()),
             )
             for place, answer in admin.answers(futures, deadline).items():
-                if not isinstance(answer, kafka.KafkaError):
+                failed = _failure(answer)
+                if failed is None:
                     where = places[place]
                     if earliest or answer.offset >= self._reached.get(where, 0) or not waits:
                         found[where] = answer.offset
                         del places[place]
                     continue
-                meaning = explained(answer, places[place][0], self._settings)
+                meaning = explained(failed, places[place][0], self._settings)
                 if isinstance(meaning, LogReplaced):
                     raise self._verified(meaning)
                 if not isinstance(meaning, LogUnavailable) or time.monotonic() >= deadline:
                     raise meaning
-                is_stale |= answer.name() == "FENCED_LEADER_EPOCH"
+                is_stale |= failed.name() == "FENCED_LEADER_EPOCH"
             if is_stale:
                 # After a restart librdkafka goes on asking by the leader's old epoch: this tells it the new one.
                 with contextlib.suppress(kafka.KafkaException):
@@ -351,6 +354,15 @@ def _let_go(pid: int, producing: Producing) -> None:
 def _after_fork() -> None:
     for log in list(_OPEN):
         log.after_fork()
+
+
+def _failure(answer: Any) -> KafkaError | None:  # noqa: ANN401 - of the library
+    """Return why a partition's offset is not known, None where it is."""
+    error: type[KafkaError] = native().KafkaError
+    if isinstance(answer, error):
+        return answer
+    # A broker that did not answer in time is no error to librdkafka here: it tells an offset that is none.
+    return error(error._TIMED_OUT) if answer.offset < 0 else None  # noqa: SLF001 - its name for it
 
 
 def _check_topic(topic: str) -> None:

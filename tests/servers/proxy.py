@@ -17,6 +17,7 @@ from tests.servers.ports import HOST
 
 PRODUCE = 0
 FETCH = 1
+LIST_OFFSETS = 2
 METADATA = 3
 
 
