@@ -156,6 +156,8 @@ class Writer:
         appending = asyncio.get_running_loop().run_in_executor(
             self._appenders, self._append_now, topic, facts, deadline
         )
+        # What fails after nobody waits for it any more is nobody's: the loop would tell of it as of a bug.
+        appending.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             async with asyncio.timeout(timeout_seconds):
                 return await asyncio.shield(appending)

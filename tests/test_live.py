@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import uuid
 from dataclasses import replace
@@ -101,6 +102,23 @@ def test_what_is_malformed_is_refused_and_nothing_is_written(service: Service) -
         asyncio.run(service.writer.decide(malformed))
 
     assert end == service.log.end(REGISTRY)
+
+
+def test_what_fails_after_nobody_waits_for_it_is_no_noise(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller has its answer, that there was no time; the append that then fails by itself is told to nobody."""
+
+    async def given_up() -> None:
+        with pytest.raises(DeadlineExceeded):
+            await service.writer.decide(logged(service), timeout_seconds=0.0)
+        # As many more as there are threads for it: the one before has ended then.
+        await asyncio.gather(*(service.writer.decide(logged(service)) for _ in range(8)))
+
+    asyncio.run(given_up())
+    gc.collect()
+
+    assert [] == [record for record in caplog.records if record.name == "asyncio"]
 
 
 def test_many_at_once_each_get_their_own_answer(service: Service) -> None:
