@@ -253,7 +253,7 @@ class Live:
     async def reached_at(self, topic: str, partition: int, position: int, *, timeout_seconds: float) -> None:
         """Wait until a record is folded, of any topic. Raises DeadlineExceeded, and what has ended the folding."""
         await self.arrivals.arrival(
-            lambda: self._has(topic, partition, position), timeout_seconds=timeout_seconds
+            lambda: self.has(topic, partition, position), timeout_seconds=timeout_seconds
         )
         self._check_reached(topic, partition, position, timeout_seconds)
 
@@ -261,10 +261,10 @@ class Live:
         self, topic: str, partition: int, position: int, *, timeout_seconds: float
     ) -> None:
         """Block this thread until a record is folded; as `reached_at`."""
-        self.arrivals.wait(lambda: self._has(topic, partition, position), timeout_seconds=timeout_seconds)
+        self.arrivals.wait(lambda: self.has(topic, partition, position), timeout_seconds=timeout_seconds)
         self._check_reached(topic, partition, position, timeout_seconds)
 
-    def _has(self, topic: str, partition: int, position: int) -> bool:
+    def has(self, topic: str, partition: int, position: int) -> bool:
         """Say whether a record is folded, or never will be."""
         return self._folded(topic, partition) > position or self._over()
 

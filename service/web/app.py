@@ -10,6 +10,7 @@ from starlette.routing import Route
 from deedbook.service.access.origins import Origins
 from deedbook.service.access.web import guarded
 from deedbook.service.web import failing
+from deedbook.service.web.asking_log import LogAsker
 from deedbook.service.web.keeping import Kept
 from deedbook.service.web.pages import Page, collected
 
@@ -30,5 +31,6 @@ def web_app(service: Service) -> Starlette:
     app = Starlette(routes=[PageRoute(page) for page in collected()], exception_handlers=failing.HANDLERS)
     app.state.service = service
     app.state.kept = Kept()
+    app.state.log = LogAsker(service.log)
     origins = Origins.of(service.settings.web.host, service.settings.public_hosts)
     return guarded(app, service.access, origins, failing.error_page)

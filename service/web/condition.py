@@ -26,8 +26,10 @@ from deedbook.projector.store import FORMAT_VERSION
 from deedbook.service.measuring import readiness
 
 if TYPE_CHECKING:
+    from deedbook.events.log import Log
     from deedbook.service.context import Service
     from deedbook.service.live import Health
+    from deedbook.service.web.asking_log import LogAsker
 
 SHOWN: Final = 50
 # So much of the orders' topic is looked through for how often something was asked for.
@@ -87,7 +89,7 @@ class Condition:
     patience: Patience
 
 
-def condition(service: Service) -> Condition:
+def condition(service: Service, asker: LogAsker) -> Condition:
     """Look at everything; what the log itself would have to tell is left out where it can't be reached."""
     health = service.live.health()
     patience = Patience()
@@ -95,7 +97,8 @@ def condition(service: Service) -> Condition:
         quarantined = journal(connection, Entries(decision=QUARANTINED), limit=SHOWN)
         due = due_requests(connection, limit=SHOWN)
         published = connection.execute("select count(*) from base.schema_published").fetchone()
-    waiting = _waiting(service, due, patience, reachable=health.log_reachable)
+    announced = _announced(asker) if due and health.log_reachable else None
+    waiting = _waiting(due, patience, announced)
     snapshot = service.live.following.projection.snapshot_path
     changed_at, size = _file(snapshot)
     ready, _ = readiness(service.live, service.settings)
@@ -168,10 +171,7 @@ def _in_the_way(service: Service, health: Health) -> Iterator[Trouble]:
         )
 
 
-def _waiting(
-    service: Service, due: list[Request], patience: Patience, *, reachable: bool
-) -> tuple[Waiting, ...]:
-    announced = _announced(service) if due and reachable else None
+def _waiting(due: list[Request], patience: Patience, announced: set[str] | None) -> tuple[Waiting, ...]:
     now = datetime.now(UTC)
     found = []
     for one in due:
@@ -196,18 +196,22 @@ def _waiting(
     return tuple(found)
 
 
-def _announced(service: Service) -> set[str] | None:
-    """Return the ids of the last orders, None where the log does not tell."""
-    found: set[str] = set()
+def _announced(asker: LogAsker) -> set[str] | None:
+    """Return the ids of the last orders, None where the log does not tell in time."""
     try:
-        for partition in range(service.log.partitions(VALIDATIONS)):
-            start = max(0, service.log.end(VALIDATIONS, partition) - _LOOKED_BACK)
-            records = service.log.read(
-                VALIDATIONS, partition, start, max_records=_LOOKED_BACK, timeout_seconds=_READ_SECONDS
-            )
-            found |= {dict(record.headers).get("ce_id", b"").decode("utf-8", "replace") for record in records}
+        return asker.ask(_last_orders, timeout_seconds=_READ_SECONDS)
     except DeedbookError:
         return None
+
+
+def _last_orders(log: Log) -> set[str]:
+    found: set[str] = set()
+    for partition in range(log.partitions(VALIDATIONS)):
+        start = max(0, log.end(VALIDATIONS, partition) - _LOOKED_BACK)
+        records = log.read(
+            VALIDATIONS, partition, start, max_records=_LOOKED_BACK, timeout_seconds=_READ_SECONDS
+        )
+        found |= {dict(record.headers).get("ce_id", b"").decode("utf-8", "replace") for record in records}
     return found
 
 

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from deedbook.service.access.roles import Permission
+from deedbook.service.web.asking_log import log_of
 from deedbook.service.web.condition import SHOWN, condition
 from deedbook.service.web.pages import Page
 from deedbook.service.web.rendering import page, service_of
@@ -19,7 +20,7 @@ def health(request: Request) -> Response:
     return page(
         request,
         "health.html",
-        at=condition(service),
+        at=condition(service, log_of(request)),
         shown=SHOWN,
         promises=service.sql.promises,
         sql_off=service.sql.off,

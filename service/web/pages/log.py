@@ -25,14 +25,15 @@ from deedbook.projector.queries.journal import (
 from deedbook.projector.queries.timeline import Event
 from deedbook.service.access.roles import Permission
 from deedbook.service.web import asked
+from deedbook.service.web.asking_log import log_of, wait_until_folded
 from deedbook.service.web.followers import Followers, followers_of, read, written
 from deedbook.service.web.pages import Page
 from deedbook.service.web.records import UNFOLDED, event_of, plain, subject_href, told
 from deedbook.service.web.rendering import environment, page, service_of
 
 if TYPE_CHECKING:
+    from deedbook.events.codec import Codec
     from deedbook.events.log import Log, Record
-    from deedbook.service.context import Service
 
 PAGE_SIZE: Final = 100
 _KNOWN_ACTORS: Final = 200
@@ -42,6 +43,7 @@ _READ_SECONDS: Final = 5.0
 _HEARTBEAT_SECONDS: Final = 10.0
 _SEND_SECONDS: Final = 15.0
 _COME_AGAIN_MILLISECONDS: Final = 2_000
+_ANYWHERE: Final = {"before": None, "after": None}
 
 
 def log(request: Request) -> Response:
@@ -49,18 +51,21 @@ def log(request: Request) -> Response:
     entries = _entries(request)
     before, after = (_place(request.query_params.get(name, ""), name) for name in ("before", "after"))
     service = service_of(request)
+    if (place := before or after) is not None:
+        wait_until_folded(request, place.position, topic=place.topic, partition=place.partition)
     with service.live.reading() as connection:
         actors, _ = actors_and_types(connection, most=_KNOWN_ACTORS)
         ends = folded_ends(connection)
         found = journal(connection, entries, before=before, after=after, limit=PAGE_SIZE)
     folded = entries.topic not in UNFOLDED
-    partitions = 1 if folded else service.log.partitions(entries.topic)
+    partitions = 1 if folded else log_of(request).ask(lambda log: log.partitions(entries.topic))
     partition = 0 if partitions == 1 else asked.whole(request.query_params, "partition", most=partitions - 1)
     older = _place_of(found[-1]) if found and _goes_on(found, before, after) else None
     if not folded:
-        paged = partition is not None
-        found, older = _unfolded(
-            service, entries, partition, before if paged else None, after if paged else None
+        # Of all partitions there is one page.
+        within = {"before": before, "after": after} if partition is not None else _ANYWHERE
+        found, older = log_of(request).ask(
+            lambda log: _unfolded(log, service.codec, entries, partition, **within)
         )
     return page(
         request,
@@ -130,7 +135,13 @@ def _place_of(event: Event) -> Place:
 
 
 def _unfolded(
-    service: Service, entries: Entries, partition: int | None, before: Place | None, after: Place | None
+    log: Log,
+    codec: Codec,
+    entries: Entries,
+    partition: int | None,
+    *,
+    before: Place | None,
+    after: Place | None,
 ) -> tuple[tuple[Event, ...], Place | None]:
     """Return records of a topic that others follow, from the log itself, newest first, and before what older ones are.
 
@@ -138,15 +149,13 @@ def _unfolded(
     """
     found: list[Event] = []
     older: Place | None = None
-    for (_, one), end in service.log.ends([entries.topic]).items():
+    for (_, one), end in log.ends([entries.topic]).items():
         if partition not in {None, one}:
             continue
         upto = min(end, before.position) if before is not None else end
         start = after.position + 1 if after is not None else max(0, upto - PAGE_SIZE)
         older = Place(entries.topic, one, start) if partition is not None and start else None
-        found += [
-            event_of(record, service.codec) for record in _read(service.log, entries.topic, one, start, upto)
-        ]
+        found += [event_of(record, codec) for record in _read(log, entries.topic, one, start, upto)]
     kept = sorted(
         filter(entries.hold, found), key=lambda event: (event.recorded_at, event.partition, event.position)
     )
@@ -171,13 +180,12 @@ def record(request: Request) -> Response:
     """Return one record: what it says, what was decided on it, and its bytes."""
     place = _place_in_path(request)
     service = service_of(request)
-    found = _record(service, place)
+    found, end = log_of(request).ask(lambda log: _record(log, place))
     with service.live.reading() as connection:
         event = entry(connection, place)
         earlier, later = neighbours(connection, place)
     whole = told(found, service.codec)
     if place.topic in UNFOLDED:
-        end = service.log.end(place.topic, place.partition)
         earlier = place.position - 1 if place.position else None
         later = place.position + 1 if place.position + 1 < end else None
     return page(
@@ -198,7 +206,9 @@ def record(request: Request) -> Response:
 def record_json(request: Request) -> Response:
     """Return one record's decoded body as JSON."""
     service = service_of(request)
-    fact = service.codec.decode(_record(service, _place_in_path(request)))
+    place = _place_in_path(request)
+    found, _ = log_of(request).ask(lambda log: _record(log, place))
+    fact = service.codec.decode(found)
     body = json.dumps(plain(fact), ensure_ascii=False, allow_nan=False)
     return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
@@ -210,15 +220,16 @@ def _place_in_path(request: Request) -> Place:
     return found
 
 
-def _record(service: Service, place: Place) -> Record:
-    if place.partition < service.log.partitions(place.topic):
-        end = service.log.end(place.topic, place.partition)
+def _record(log: Log, place: Place) -> tuple[Record, int]:
+    """Return a record, and where its partition ends. Raises NotFound."""
+    if place.partition < log.partitions(place.topic):
+        end = log.end(place.topic, place.partition)
         if place.position < end:
-            records = service.log.read(
+            records = log.read(
                 place.topic, place.partition, place.position, max_records=1, timeout_seconds=_READ_SECONDS
             )
             if records and records[0].position == place.position:
-                return records[0]
+                return records[0], end
     raise NotFound(f"there is no record at {place}")
 
 

@@ -25,6 +25,7 @@ from deedbook.projector.queries.glance import glances
 from deedbook.projector.queries.paging import registry_position
 from deedbook.service.access.roles import Permission
 from deedbook.service.web import asked
+from deedbook.service.web.asking_log import wait_until_folded
 from deedbook.service.web.charting import series_json, spec
 from deedbook.service.web.exporting import CSV, download
 from deedbook.service.web.keeping import Kept
@@ -149,6 +150,8 @@ def model(request: Request) -> Response:
     if address is not None:
         return RedirectResponse(address, 303)
     search = searched(request, model=name, keep=CHART)
+    if search.mark is not None:
+        wait_until_folded(request, search.mark.as_of - 1)
     since = datetime.now(UTC) - timedelta(days=FAILURES_DAYS)
     kept = kept_of(request)
     with service_of(request).live.reading() as connection:

@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from deedbook.projector.queries.asking import ask
 from deedbook.projector.queries.whole import columns_of, found_keys, wide_table
 from deedbook.service.access.roles import Permission
+from deedbook.service.web.asking_log import wait_until_folded
 from deedbook.service.web.exporting import CSV, PARQUET, download
 from deedbook.service.web.listing import listing
 from deedbook.service.web.pages import Page
@@ -33,6 +34,8 @@ def trainings(request: Request) -> Response:
     if address is not None:
         return RedirectResponse(address, 303)
     search = searched(request)
+    if search.mark is not None:
+        wait_until_folded(request, search.mark.as_of - 1)
     with service_of(request).live.reading() as connection:
         found = listing(connection, search, kept_of(request))
         models = [row["model"] for row in ask(connection, "select model from base.model order by model")]

@@ -12,6 +12,7 @@ from deedbook.events.errors import NotFound
 from deedbook.projector import queries
 from deedbook.service.access.roles import Permission
 from deedbook.service.web import asked
+from deedbook.service.web.asking_log import wait_until_folded
 from deedbook.service.web.distributions import drawing
 from deedbook.service.web.pages import Page
 from deedbook.service.web.rendering import page, service_of
@@ -42,6 +43,9 @@ class Seen:
 def training(request: Request) -> Response:
     """Return a training's page, and from the beginning of an id lead to it; of a run, what is known of it."""
     text = request.path_params["training_id"]
+    done = asked.whole(request.query_params, "done")
+    if done is not None:
+        wait_until_folded(request, done)
     with service_of(request).live.reading() as connection:
         try:
             training_id = queries.training_id_of(connection, text)
@@ -55,7 +59,7 @@ def training(request: Request) -> Response:
         "training.html",
         seen=found,
         training=found.training,
-        done=_done(request, found.training),
+        done=next((event for event in found.training.events if event.position == done), None),
         drawing=drawing,
         claimed=not service_of(request).access.required,
     )
@@ -79,12 +83,6 @@ def seen(connection: duckdb.DuckDBPyConnection, training_id: str) -> Seen:
         baseline=baseline,
         before=newest.last_trained if newest else None,
     )
-
-
-def _done(request: Request, training: queries.TrainingDetail) -> queries.Event | None:
-    """Return the event about this training that the address says was just recorded."""
-    position = asked.whole(request.query_params, "done")
-    return next((event for event in training.events if event.position == position), None)
 
 
 def _other(request: Request, connection: duckdb.DuckDBPyConnection, text: str) -> Response:
