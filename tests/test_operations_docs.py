@@ -20,12 +20,15 @@ from typer.testing import CliRunner
 from deedbook.cli.program import app
 from deedbook.events import errors
 from deedbook.events.codec import Codec
-from deedbook.events.facts import METRICS, TOPICS, MetricPoint, MetricsLogged
+from deedbook.events.facts import HOSTS, METRICS, TOPICS, MetricPoint, MetricsLogged
 from deedbook.events.ids import new_id
 from deedbook.events.kafka.log import KafkaLog
 from deedbook.events.kafka.settings import KafkaSettings, kafka_settings
 from deedbook.events.kafka.topics import LARGEST_BATCH_BYTES, create_topics
+from tests.facts_by_hand import Pen
 from tests.servers.kafka import quiet_admin
+from tests.serving.in_process import live_registry
+from tests.serving.visiting import Browser
 from tests.test_cli_docs import COMMANDS, HELP, options_of
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -117,10 +120,20 @@ def test_every_link_leads_somewhere(name: str) -> None:
     assert [] == dead
 
 
-def described(settings: KafkaSettings) -> int:
-    """How many partitions of `metrics` a client that comes now sees."""
+def divided(kafka: str, settings: KafkaSettings, topic: str) -> None:
+    """Add partitions to a topic of one, as the page says, until clients see them."""
+    admin = quiet_admin(kafka)
+    for grown in admin.create_partitions([NewPartitions(settings.topic(topic), 6)]).values():
+        grown.result(30)
+    deadline = time.monotonic() + 30
+    while described(settings, topic) < 6 and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def described(settings: KafkaSettings, topic: str) -> int:
+    """How many partitions a client that comes now sees."""
     with closing(KafkaLog(settings)) as log:
-        return log.partitions(METRICS)
+        return log.partitions(topic)
 
 
 def test_a_chunk_sent_again_to_another_partition_counts_twice(
@@ -141,12 +154,7 @@ def test_a_chunk_sent_again_to_another_partition_counts_twice(
 
     with closing(KafkaLog(settings)) as log:
         (before,) = log.append(METRICS, [Codec().encode(chunk)])
-    admin = quiet_admin(kafka)
-    for grown in admin.create_partitions([NewPartitions(settings.topic(METRICS), 6)]).values():
-        grown.result(30)
-    deadline = time.monotonic() + 30
-    while described(settings) < 6 and time.monotonic() < deadline:
-        time.sleep(0.1)
+    divided(kafka, settings, METRICS)
     with closing(KafkaLog(settings)) as log:
         (after,) = log.append(METRICS, [Codec().encode(chunk)])
 
@@ -155,3 +163,24 @@ def test_a_chunk_sent_again_to_another_partition_counts_twice(
     environment = {"DEEDBOOK_FOLDER": str(tmp_path)}
     done = CliRunner().invoke(app, ["--url", kafka_url, "sql", query, "--json"], env=environment)
     assert (0, [["accepted", 2]]) == (done.exit_code, json.loads(done.stdout)["rows"])
+
+
+def test_a_host_s_last_word_is_its_last_one_in_whatever_partition(
+    kafka: str, kafka_url: str, tmp_path: Path
+) -> None:
+    """After partitions were added it stands before, by its position, and after, by the log's clock."""
+    settings = kafka_settings(kafka_url, None)
+    create_topics(settings, partitions=1)
+    pen, codec = Pen(), Codec()
+    words = [codec.encode(pen.loaded(release, release, "host-1")) for release in ("r1", "r2", "r3", "r4")]
+
+    with closing(KafkaLog(settings)) as log:
+        log.append(HOSTS, words[:3])
+    divided(kafka, settings, HOSTS)
+    with closing(KafkaLog(settings)) as log:
+        ((partition, position),) = log.append(HOSTS, words[3:])
+
+    assert partition > position == 0
+    with live_registry(tmp_path / "registry", url=kafka_url) as service:
+        row = Browser(service).look("/fleet").row("host-1")
+    assert "r4" in row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from deedbook.events.errors import InvalidInput, NotFound
 from deedbook.projector.queries.asking import Answer, ask, ask_one, position_at
@@ -227,6 +227,14 @@ _RELEASE = (
 )
 
 
+# Of rows `l` of model_loads with their events `e`: once there are more partitions a key's later records are in another
+# one, where positions begin anew.
+LAST_WORD: Final = (
+    "row_number() over (partition by l.service, l.environment, l.instance, l.model "
+    "order by e.recorded_at desc, l.position desc) = 1"
+)
+
+
 def model_loads(
     connection: duckdb.DuckDBPyConnection,
     *,
@@ -238,12 +246,13 @@ def model_loads(
     """Return what hosts said they loaded; ``latest``: only the last word of each instance on each model."""
     rows = ask(
         connection,
-        "select service, environment, release, instance, model, training_id, artifact_sha256, source, loaded_at, "
-        "partition, position from main.model_loads where ($1 is null or service = $1) "
-        "and ($2 is null or environment = $2) and ($3 is null or training_id = $3) "
-        "qualify not $4 or row_number() over "
-        "(partition by service, environment, instance, model order by position desc) = 1 "
-        "order by service, environment, instance, model, partition, position",
+        "select l.service, l.environment, l.release, l.instance, l.model, l.training_id, l.artifact_sha256, l.source, "
+        "l.loaded_at, l.partition, l.position from main.model_loads l "
+        "join main.events e on e.topic = 'hosts' and e.partition = l.partition and e.position = l.position "
+        "where ($1 is null or l.service = $1) and ($2 is null or l.environment = $2) "
+        "and ($3 is null or l.training_id = $3) "
+        f"qualify not $4 or {LAST_WORD} "
+        "order by l.service, l.environment, l.instance, l.model, l.partition, l.position",
         [service, environment, training_id, latest],
     )
     return tuple(ModelLoad(**row) for row in rows)

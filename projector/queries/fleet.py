@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from deedbook.projector.queries.asking import Answer, ask
+from deedbook.projector.queries.deployments import LAST_WORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -165,12 +166,12 @@ def _last_words(
 ) -> list[Answer]:
     return ask(
         connection,
-        "with said as (from main.model_loads where ($1 is null or service = $1) "
-        "and ($2 is null or environment = $2) qualify row_number() over "
-        "(partition by service, environment, instance, model order by position desc) = 1) "
+        "with said as (select l.*, e.recorded_at as heard_at from main.model_loads l "
+        "join main.events e on e.topic = 'hosts' and e.partition = l.partition and e.position = l.position "
+        "where ($1 is null or l.service = $1) and ($2 is null or l.environment = $2) "
+        f"qualify {LAST_WORD}) "
         "select s.service, s.environment, s.instance, s.model, s.release, s.training_id, t.version, "
-        "s.artifact_sha256, s.source, s.loaded_at, e.recorded_at as heard_at, s.partition, s.position from said s "
-        "join main.events e on e.topic = 'hosts' and e.partition = s.partition and e.position = s.position "
+        "s.artifact_sha256, s.source, s.loaded_at, s.heard_at, s.partition, s.position from said s "
         "left join main.trainings t on t.training_id = s.training_id "
         "order by heard_at desc, s.instance, s.model limit $3",
         [service, environment, limit],
