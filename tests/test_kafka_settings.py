@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pytest
 
 from deedbook.events.errors import InvalidInput, LogUnavailable
 from deedbook.events.facts import METRICS
+from deedbook.events.kafka.client import Reports
 from deedbook.events.kafka.log import KafkaLog
 from deedbook.events.kafka.properties import read_properties
 from deedbook.events.kafka.settings import kafka_settings
@@ -248,3 +250,18 @@ def test_without_its_library_the_log_names_what_to_install() -> None:
         done.stdout,
         done.stderr,
     )
+
+
+def test_what_passes_by_itself_is_told_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """A new cluster lets its first producer wait for a moment: no warning, where another trouble is one."""
+    caplog.set_level(logging.INFO, "deedbook.kafka")
+    reports = Reports(kafka_settings("kafka://127.0.0.1:9092/prices", None))
+
+    for why in ("Coordinator load in progress: retrying", "Cluster authorization failed"):
+        reports.log(
+            logging.WARNING, "%s", f"GETPID: Failed to acquire idempotence PID from broker 1: Broker: {why}"
+        )
+
+    assert ["Cluster authorization failed"] == [
+        record.getMessage().rpartition("Broker: ")[2] for record in caplog.records
+    ]

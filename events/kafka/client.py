@@ -68,11 +68,13 @@ class Reports:
         line = self._settings.redacted(message % arguments if arguments else message)
         what = line.partition(" (after ")[0]
         now = time.monotonic()
-        # A lost connection is told of by whoever needed it, in one sentence with the reason.
+        # A lost connection is told of by whoever needed it, in one sentence with the reason. A new cluster's first
+        # producer has to wait a moment, and does.
         if (
             self.quiet
             or "CONFWARN" in line
             or line.startswith("FAIL ")
+            or "Coordinator load in progress: retrying" in line
             or now < self._said.get(what, 0.0) + _REPEATING_SECONDS
         ):
             level = logging.DEBUG
