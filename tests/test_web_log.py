@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -120,6 +121,17 @@ def test_the_log_is_filtered(place: Place, query: dict[str, str], where: str) ->
     expected = place.count(f"select count(*) from base.event where {where}")  # noqa: S608
 
     assert expected == len(places(place.log(**query)))
+
+
+def test_a_topic_without_records_says_that_it_has_none(tmp_path: Path) -> None:
+    """Rather than that no record is like what nobody asked for."""
+    with live_registry(tmp_path / "registry") as service:
+        topic, narrowed = (
+            Browser(service).look(f"/log?topic=quarantine{more}") for more in ("", "&actor=ana")
+        )
+
+    assert "Nothing is here yet This topic has no records." in topic.text
+    assert "No record is like that" in narrowed.text
 
 
 @pytest.mark.parametrize(
