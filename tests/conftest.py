@@ -6,7 +6,7 @@ import os
 import pytest
 from hypothesis import settings
 
-from tests.servers.demo_data import demo_told
+from tests.servers.demo_data import demo_told, demo_told_on_kafka
 from tests.servers.shared import (
     kafka,
     kafka_url,
@@ -21,6 +21,7 @@ from tests.servers.shared import (
 # Real servers and real data, for the tests that ask for them.
 __all__ = [
     "demo_told",
+    "demo_told_on_kafka",
     "kafka",
     "kafka_url",
     "pytest_configure",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
@@ -14,7 +13,8 @@ import duckdb
 import pytest
 from playwright.sync_api import Browser, Download, Page, expect
 
-from deedbook.client.registry import connect
+from deedbook.events.kafka.settings import kafka_settings
+from deedbook.events.kafka.topics import create_topics
 from deedbook.service.web.pages import collected
 from tests.servers.browsing import NARROW, WIDE, Site, Visit, browser, served, visiting
 from tests.servers.demo_data import DemoTold
@@ -32,6 +32,7 @@ NO_PAGES = re.compile(
 class Place:
     """The demo's registry as it is served, and the ids of what is looked at there."""
 
+    told: DemoTold
     site: Site
     failed: str
     passed: str
@@ -63,16 +64,38 @@ class Place:
         }
 
 
+@pytest.fixture(scope="module", params=["embedded", pytest.param("kafka", marks=pytest.mark.soak)])
+def story(request: pytest.FixtureRequest) -> DemoTold:
+    """The demo as it was told in a folder, or on a real Kafka and a real S3 server. Not to be written to."""
+    name = {"embedded": "demo_told", "kafka": "demo_told_on_kafka"}[request.param]
+    told = request.getfixturevalue(name)
+    assert isinstance(told, DemoTold)
+    return told
+
+
+@contextmanager
+def copied(story: DemoTold, folder: Path) -> Iterator[DemoTold]:
+    """A copy of the story that may be written to."""
+    told = story.copied_to(folder / "demo")
+    yield told
+    told.remove()
+
+
+def serving(told: DemoTold, *arguments: str) -> AbstractContextManager[Site]:
+    """The registry of a story, served."""
+    return served(told.registry, *arguments, url=told.address, **told.settings)
+
+
 @pytest.fixture(scope="module")
-def place(demo_told: DemoTold, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(story: DemoTold, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """The demo's registry, served for this file alone."""
-    told = demo_told.copied_to(tmp_path_factory.mktemp("served") / "demo")
-    with connect(f"sqlite:///{told.registry}") as registry:
-        (failed,) = registry.search(outcome="failed")
-        passed = registry.search(outcome="passed", parameters={"city": "Houston"})[0]
-        live = registry.live("pricing-houston")
-    with served(told.registry) as site:
-        yield Place(site, failed.training_id, passed.training_id, live.deployment_id)
+    with copied(story, tmp_path_factory.mktemp("served")) as told:
+        with told.connected() as registry:
+            (failed,) = registry.search(outcome="failed")
+            passed = registry.search(outcome="passed", parameters={"city": "Houston"})[0]
+            live = registry.live("pricing-houston")
+        with serving(told) as site:
+            yield Place(told, site, failed.training_id, passed.training_id, live.deployment_id)
 
 
 @pytest.fixture
@@ -316,7 +339,7 @@ def test_the_log_follows_what_happens(visit: Visit, place: Place) -> None:
     """A training that somebody logs appears by itself, and its place leads to all that the event says."""
     page = visit.open("/log")
     expect(page.locator("#follow [role=status]")).not_to_be_empty()
-    with connect(f"sqlite:///{place.site.folder}") as registry:
+    with place.told.connected() as registry:
         registry.log_training("walk-in", metrics={"loss": 3.0})
     row = page.locator("#records tr", has_text="TrainingLogged").first
     expect(row).to_contain_text("registry")
@@ -336,6 +359,48 @@ def test_the_log_is_filtered(visit: Visit) -> None:
     page.get_by_role("button", name="Filter").click()
 
     expect(page.locator("#records tr").first).to_contain_text("DeploymentRequested")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("story", ["kafka"], indirect=True)
+def test_a_topic_of_several_partitions_is_looked_at_one_by_one(visit: Visit) -> None:
+    """All orders of one model are in one of them, down to the first, whose place is a permalink; another is empty."""
+    page = visit.open("/log?topic=validations")
+    expect(page.locator("main")).to_contain_text("The newest of all partitions.")
+    places = [text.partition(" ")[0] for text in page.locator("#records th").all_inner_texts()]
+    partition = int(places[-1].partition(":")[2] or 0)
+    empty = next(one for one in range(1, 6) if f"validations:{one}" not in places)
+    page.get_by_role("link", name=f"Partition {empty}", exact=True).click()
+    expect(page.locator("main")).to_contain_text("This partition has no records.")
+    page.get_by_role("link", name=f"Partition {partition}", exact=True).click()
+    expect(page.locator("#records tr")).to_have_count(places.count(places[-1]))
+    page.locator("#records th a").last.click()
+
+    expect(page.locator("h1")).to_contain_text("ValidationRequested")
+    assert page.url.endswith(f"/log/validations/{partition}/0")
+    expect(page.locator("nav[aria-label='Records beside it'] a")).to_have_text(["1 →"])
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("story", ["kafka"], indirect=True)
+def test_the_log_follows_every_partition(visit: Visit, place: Place) -> None:
+    """Step-wise values of several trainings are in several partitions; all of them appear, and lead to themselves."""
+    page = visit.open("/log?topic=metrics")
+    expect(page.locator("main")).to_contain_text("Nothing is here yet")
+    page = visit.open("/log")
+    expect(page.locator("#follow [role=status]")).to_contain_text("Following")
+    with place.told.connected() as registry:
+        for number in range(6):
+            with registry.training(f"stepped-{number}") as training:
+                training.log_metric("loss", 1.0, step=0)
+    rows = page.locator("#records tr.new, #records tr", has_text="MetricsLogged")
+    expect(rows).to_have_count(6)
+    partitions = {text.partition(" ")[0] for text in rows.locator("th").all_inner_texts()}
+    rows.last.locator("th a").click()
+
+    assert len(partitions) > 1
+    expect(page.locator("h1")).to_contain_text("MetricsLogged")
+    expect(page.locator("main")).to_contain_text("accepted")
 
 
 def test_a_question_in_sql_is_answered_as_table_chart_and_file(visit: Visit, tmp_path: Path) -> None:
@@ -376,37 +441,39 @@ def test_a_question_that_is_refused_stays_to_be_mended(
 # --- signing in ----------------------------------------------------------------------------------------------
 
 
-def test_a_reviewer_signs_in_and_is_who_overrode(
-    browser: Browser, demo_told: DemoTold, tmp_path: Path
-) -> None:
+def test_a_reviewer_signs_in_and_is_who_overrode(browser: Browser, story: DemoTold, tmp_path: Path) -> None:
     """With tokens nobody gets in without one; who signs in is the one on record, and signing out ends it."""
-    told = demo_told.copied_to(tmp_path / "demo")
-    url = f"sqlite:///{told.registry}"
-    with connect(url) as registry:
-        (failed,) = registry.search(outcome="failed")
-    token = created_token(url, "ana", "reviewer")
-    with served(told.registry, "--no-validation") as site, visiting(browser, site.web) as visit:
-        page = visit.open("/failures")
-        page.get_by_label("Token").fill(token)
-        page.get_by_role("button", name="Sign in").click()
-        expect(page.locator("h1")).to_have_text("Failed validations")
-        expect(page.locator("header")).to_contain_text("ana (reviewer)")
-        page.goto(f"{site.web}/trainings/{failed.training_id}/override")
-        page.get_by_label("Deployable: it may be deployed").check()
-        page.get_by_label("Reason").fill("looked at")
-        page.get_by_role("button", name="Record the override").click()
-        expect(page.locator("main")).to_contain_text("by ana")
-        page.get_by_role("button", name="Sign out").click()
-        page.goto(f"{site.web}/failures")
+    with copied(story, tmp_path) as told:
+        with told.connected() as registry:
+            (failed,) = registry.search(outcome="failed")
+        token = created_token(told, "ana", "reviewer")
+        with serving(told, "--no-validation") as site, visiting(browser, site.web) as visit:
+            sign_in_and_override(visit, failed.training_id, token)
 
-        expect(page.get_by_label("Token")).to_be_visible()
         assert token not in (told.registry / "serve.log").read_text()
 
 
-def created_token(url: str, name: str, role: str) -> str:
+def sign_in_and_override(visit: Visit, training_id: str, token: str) -> None:
+    """Be let in, decide, be on record, and be out again."""
+    page = visit.open("/failures")
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("h1")).to_have_text("Failed validations")
+    expect(page.locator("header")).to_contain_text("ana (reviewer)")
+    page.goto(f"{visit.base}/trainings/{training_id}/override")
+    page.get_by_label("Deployable: it may be deployed").check()
+    page.get_by_label("Reason").fill("looked at")
+    page.get_by_role("button", name="Record the override").click()
+    expect(page.locator("main")).to_contain_text("by ana")
+    page.get_by_role("button", name="Sign out").click()
+    page.goto(f"{visit.base}/failures")
+
+    expect(page.get_by_label("Token")).to_be_visible()
+
+
+def created_token(told: DemoTold, name: str, role: str) -> str:
     """A new token, as the command prints it."""
-    command = [sys.executable, "-m", "deedbook.cli", "--url", url, "token", "create", name, "--role", role]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = told.run("--url", told.url, "token", "create", name, "--role", role)
     found = re.search(r"db_\w+", done.stdout)
     assert found is not None
     return found[0]
@@ -418,8 +485,25 @@ def created_token(url: str, name: str, role: str) -> str:
 def test_an_empty_registry_says_how_to_log_the_first_training(browser: Browser, tmp_path: Path) -> None:
     """The first page shows the lines of Python and the command, with this registry's URL in them."""
     with served(tmp_path) as site, visiting(browser, site.web) as visit:
-        page = visit.open("/")
+        says_how_to_begin(visit, str(tmp_path))
 
-        expect(page.locator("main")).to_contain_text("deedbook.connect(")
-        expect(page.locator("main")).to_contain_text(str(tmp_path))
-        assert [] == visit.problems()
+
+@pytest.mark.soak
+def test_an_empty_registry_on_kafka_says_so_too(browser: Browser, kafka_url: str, tmp_path: Path) -> None:
+    """With its URL."""
+    create_topics(kafka_settings(kafka_url), partitions=2)
+    artifacts = str(tmp_path / "artifacts")
+    with (
+        served(tmp_path / "registry", url=kafka_url, DEEDBOOK_ARTIFACTS=artifacts) as site,
+        visiting(browser, site.web) as visit,
+    ):
+        says_how_to_begin(visit, kafka_url)
+
+
+def says_how_to_begin(visit: Visit, url: str) -> None:
+    """See that the page has both ways, and bars nobody."""
+    page = visit.open("/")
+
+    expect(page.locator("main")).to_contain_text("deedbook.connect(")
+    expect(page.locator("main")).to_contain_text(url)
+    assert [] == visit.problems()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import pty
 import re
@@ -14,14 +13,12 @@ import sys
 import termios
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.request import urlopen
-from uuid import uuid4
 
 import pytest
 
@@ -34,12 +31,6 @@ from deedbook.client.registry import connect
 from deedbook.client.urls import folder_of
 from deedbook.events.errors import DeedbookError, InvalidInput
 from tests.servers.demo_data import DemoTold
-from tests.servers.shared import Bucket, delete_topics
-
-if TYPE_CHECKING:
-    from botocore.client import BaseClient
-
-    from tests.servers.s3 import S3Place
 
 JUNE = Month(2015, 6)
 
@@ -285,43 +276,19 @@ def is_running(process_id: int) -> bool:
 # --- the story -----------------------------------------------------------------------------------
 
 
-def run(*arguments: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the command line in a folder, as somebody in a shell does."""
     command = [sys.executable, "-m", "deedbook.cli", *arguments]
-    environment = {**os.environ, **settings}
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
-
-
-@dataclass(frozen=True)
-class Told:
-    """A demo that was told in a folder: what it printed, and the registry it left there."""
-
-    folder: Path
-    printed: str
-    url: str = "sqlite:///.deedbook-demo/registry"
-    settings: Mapping[str, str] = field(default_factory=dict)
-
-    def ask(self, *command: str) -> Any:  # noqa: ANN401 - whatever a command says in JSON
-        """Return what a reading command says about the demo's registry."""
-        done = run("--url", self.url, *command, "--json", folder=self.folder, **self.settings)
-        assert ("", 0) == (done.stderr, done.returncode)
-        return json.loads(done.stdout)
-
-    def sql(self, query: str) -> list[dict[str, Any]]:
-        """Return the rows of a query."""
-        found = self.ask("sql", query)
-        names = [column["name"] for column in found["columns"]]
-        return [dict(zip(names, row, strict=True)) for row in found["rows"]]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
-def told(demo_told: DemoTold, tmp_path_factory: pytest.TempPathFactory) -> Told:
+def told(demo_told: DemoTold, tmp_path_factory: pytest.TempPathFactory) -> DemoTold:
     """The story, told once without a terminal, in its short form."""
-    copy = demo_told.copied_to(tmp_path_factory.mktemp("told") / "copy")
-    return Told(copy.folder, copy.printed)
+    return demo_told.copied_to(tmp_path_factory.mktemp("told") / "copy")
 
 
-def test_every_honest_retrain_passes_and_the_wrong_month_does_not(told: Told) -> None:
+def test_every_honest_retrain_passes_and_the_wrong_month_does_not(told: DemoTold) -> None:
     """Seven trainings of eight cities, of which Houston's last one fails."""
     rows = told.sql(
         "select parameters['city'] as city, parameters['trained_through'] as month, outcome from trainings"
@@ -333,7 +300,7 @@ def test_every_honest_retrain_passes_and_the_wrong_month_does_not(told: Told) ->
     ]
 
 
-def test_the_wrong_month_fails_for_its_coefficients_and_predictions_alone(told: Told) -> None:
+def test_the_wrong_month_fails_for_its_coefficients_and_predictions_alone(told: DemoTold) -> None:
     """Its error looks better than ever; what gives it away is what the model has learned, and what it answers."""
     rows = told.sql(
         'select "check", checks.outcome from checks join verdicts using (verdict_id) '
@@ -351,7 +318,7 @@ def test_the_wrong_month_fails_for_its_coefficients_and_predictions_alone(told: 
     }
 
 
-def test_honest_retrains_stay_well_inside_the_limits(told: Told) -> None:
+def test_honest_retrains_stay_well_inside_the_limits(told: DemoTold) -> None:
     """No honest month comes nearer to a limit than two thirds of it, so the policy is no needle's eye."""
     rows = told.sql(
         'select c."check" as name, max(c.observed / c.threshold) as nearness '
@@ -364,7 +331,7 @@ def test_honest_retrains_stay_well_inside_the_limits(told: Told) -> None:
     assert [] == [row for row in rows if not row["nearness"] < 2 / 3]
 
 
-def test_both_instances_load_the_same_file_after_one_was_killed(told: Told) -> None:
+def test_both_instances_load_the_same_file_after_one_was_killed(told: DemoTold) -> None:
     """Three boots of two instances, one digest."""
     rows = told.sql("select instance, artifact_sha256 from model_loads order by position")
 
@@ -374,7 +341,7 @@ def test_both_instances_load_the_same_file_after_one_was_killed(told: Told) -> N
     assert 1 == len({row["artifact_sha256"] for row in rows})
 
 
-def test_the_failed_model_is_refused_with_its_reasons(told: Told) -> None:
+def test_the_failed_model_is_refused_with_its_reasons(told: DemoTold) -> None:
     """The refusal is on the log, in the name of whoever asked, and says what a reviewer needs to know."""
     rows = told.sql("select service, actor, reason from deployments where decision = 'rejected'")
 
@@ -383,7 +350,7 @@ def test_the_failed_model_is_refused_with_its_reasons(told: Told) -> None:
     assert rows[0]["reason"] in told.printed
 
 
-def test_what_was_live_follows_the_releases_and_the_rollback(told: Told) -> None:
+def test_what_was_live_follows_the_releases_and_the_rollback(told: DemoTold) -> None:
     """Every service ran A, then B, then A again; Houston's model was May's all along."""
     rows = told.sql(
         "select l.service, string_agg(left(l.release, 1), '' order by l.from_position) as releases, "
@@ -395,7 +362,7 @@ def test_what_was_live_follows_the_releases_and_the_rollback(told: Told) -> None
     assert {"pricing-houston": 1} == {row["service"]: row["models"] for row in rows if row["models"] != 2}
 
 
-def test_the_three_commands_work_as_they_are_printed(told: Told) -> None:
+def test_the_three_commands_work_as_they_are_printed(told: DemoTold) -> None:
     """Copied into a shell in the same folder, each answers."""
     commands = [line.strip() for line in told.printed.splitlines() if " --url sqlite:///" in line]
     answers = [
@@ -409,7 +376,7 @@ def test_the_three_commands_work_as_they_are_printed(told: Told) -> None:
     assert "Bryan-College Station" in answers[2].stdout
 
 
-def test_the_chart_is_a_picture_and_a_row_of_bars(told: Told) -> None:
+def test_the_chart_is_a_picture_and_a_row_of_bars(told: DemoTold) -> None:
     """The file is a PNG; the terminal's form has a line for each city."""
     picture = (told.folder / ".deedbook-demo" / "mse-by-city.png").read_bytes()
 
@@ -417,7 +384,7 @@ def test_the_chart_is_a_picture_and_a_row_of_bars(told: Told) -> None:
     assert 8 == sum(any(bar in line for bar in "▁▂▃▄▅▆▇█") for line in told.printed.splitlines())
 
 
-def test_without_a_terminal_nothing_moves(told: Told) -> None:
+def test_without_a_terminal_nothing_moves(told: DemoTold) -> None:
     """What a program reads has no colours, no cursor movements, no half-drawn bars."""
     assert "\x1b" not in told.printed
     assert "\r" not in told.printed
@@ -426,27 +393,7 @@ def test_without_a_terminal_nothing_moves(told: Told) -> None:
 # --- the same on Kafka and S3 ------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def told_on_kafka(
-    kafka: str, s3_place: S3Place, s3_client: BaseClient, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Told]:
-    """The same story on a real Kafka and a real S3 server."""
-    folder = tmp_path_factory.mktemp("told-on-kafka")
-    bucket = Bucket(s3_place, f"demo{uuid4().hex[:12]}", s3_client)
-    url = f"kafka://{kafka}/{bucket.name}"
-    s3_client.create_bucket(Bucket=bucket.name)
-    settings = {"DEEDBOOK_ARTIFACTS": bucket.url, **s3_place.environment()}
-    done = run("demo", "--fast", "--into", url, folder=folder, **settings)
-    assert ("", 0) == (done.stderr, done.returncode)
-    settings["DEEDBOOK_FOLDER"] = str(folder / ".deedbook-demo" / "registry")
-    yield Told(folder, done.stdout, url, settings)
-    delete_topics(kafka, bucket.name)
-    for key in bucket.keys():  # noqa: SIM118 - no dictionary
-        s3_client.delete_object(Bucket=bucket.name, Key=key)
-    s3_client.delete_bucket(Bucket=bucket.name)
-
-
-def decisions(told: Told) -> list[list[dict[str, Any]]]:
+def decisions(told: DemoTold) -> list[list[dict[str, Any]]]:
     """All that was decided, in order: outcomes with their checks, deployments with reasons, releases, loads."""
     return [
         told.sql(
@@ -469,26 +416,26 @@ def decisions(told: Told) -> list[list[dict[str, Any]]]:
 
 
 @pytest.mark.soak
-def test_on_kafka_the_same_is_decided(told: Told, told_on_kafka: Told) -> None:
+def test_on_kafka_the_same_is_decided(told: DemoTold, demo_told_on_kafka: DemoTold) -> None:
     """By other processes, on other servers: every outcome, every figure, every deployment and every load."""
-    assert decisions(told) == decisions(told_on_kafka)
+    assert decisions(told) == decisions(demo_told_on_kafka)
 
 
 @pytest.mark.soak
-def test_on_kafka_the_same_story_is_printed(told: Told, told_on_kafka: Told) -> None:
+def test_on_kafka_the_same_story_is_printed(told: DemoTold, demo_told_on_kafka: DemoTold) -> None:
     """Chapter after chapter; only ids, times, processes and places differ."""
 
     def chapters(printed: str) -> list[str]:
         return [line for line in printed.splitlines() if re.match(r"\d+\. |\w.* (accepted|rejected)$", line)]
 
-    assert chapters(told.printed) == chapters(told_on_kafka.printed)
+    assert chapters(told.printed) == chapters(demo_told_on_kafka.printed)
     assert 10 + 16 == len(chapters(told.printed))
 
 
 @pytest.mark.soak
-def test_on_kafka_a_worker_judged_and_a_projector_announced(told_on_kafka: Told) -> None:
+def test_on_kafka_a_worker_judged_and_a_projector_announced(demo_told_on_kafka: DemoTold) -> None:
     """As processes of their own, whose words are kept, and which have ended with the story."""
-    logs = told_on_kafka.folder / ".deedbook-demo" / "logs"
+    logs = demo_told_on_kafka.folder / ".deedbook-demo" / "logs"
     judged = (logs / "validate.log").read_text(encoding="utf-8")
 
     assert 56 == len(re.findall(r"^home-price .* (?:passed|failed)", judged, flags=re.MULTILINE))
@@ -497,12 +444,12 @@ def test_on_kafka_a_worker_judged_and_a_projector_announced(told_on_kafka: Told)
 
 
 @pytest.mark.soak
-def test_on_kafka_the_printed_commands_work_in_a_shell(told_on_kafka: Told) -> None:
+def test_on_kafka_the_printed_commands_work_in_a_shell(demo_told_on_kafka: DemoTold) -> None:
     """While the servers run, and without another folder of the person's being filled."""
-    commands = [line.strip() for line in told_on_kafka.printed.splitlines() if " --url kafka://" in line]
+    commands = [line.strip() for line in demo_told_on_kafka.printed.splitlines() if " --url kafka://" in line]
     answers = [
         subprocess.run(
-            ["sh", "-c", command], cwd=told_on_kafka.folder, capture_output=True, text=True, check=False
+            ["sh", "-c", command], cwd=demo_told_on_kafka.folder, capture_output=True, text=True, check=False
         )
         for command in commands
     ]
@@ -512,18 +459,18 @@ def test_on_kafka_the_printed_commands_work_in_a_shell(told_on_kafka: Told) -> N
 
 
 @pytest.mark.soak
-def test_on_kafka_a_log_that_holds_something_is_refused(told_on_kafka: Told) -> None:
+def test_on_kafka_a_log_that_holds_something_is_refused(demo_told_on_kafka: DemoTold) -> None:
     """Another prefix is asked for, and nothing is written."""
-    before = told_on_kafka.ask("state-hash")
+    before = demo_told_on_kafka.ask("state-hash")
 
-    done = run("demo", "--into", told_on_kafka.url, folder=told_on_kafka.folder, **told_on_kafka.settings)
+    done = demo_told_on_kafka.run("demo", "--into", demo_told_on_kafka.url)
 
     assert 2 == done.returncode
     assert "give another prefix" in done.stderr
-    assert before == told_on_kafka.ask("state-hash")
+    assert before == demo_told_on_kafka.ask("state-hash")
 
 
-def test_on_a_terminal_the_pages_are_served_until_ctrl_c(told: Told) -> None:
+def test_on_a_terminal_the_pages_are_served_until_ctrl_c(told: DemoTold) -> None:
     """Somebody watches, so the pages answer at the address that is printed, and Ctrl-C ends them and the demo."""
     program = (
         "import os; from deedbook.cli.demo.pages import serve_pages, somebody_watches; "
@@ -550,7 +497,7 @@ def test_on_a_terminal_the_pages_are_served_until_ctrl_c(told: Told) -> None:
     assert written.decode().rstrip().endswith("the end")
 
 
-def test_without_a_terminal_nobody_watches(told: Told) -> None:
+def test_without_a_terminal_nobody_watches(told: DemoTold) -> None:
     """A demo that a program reads ends by itself."""
     assert "The same in pages" not in told.printed
 
@@ -558,7 +505,7 @@ def test_without_a_terminal_nobody_watches(told: Told) -> None:
 # --- what can't be told ----------------------------------------------------------------------------
 
 
-def test_the_demo_writes_into_no_registry_that_holds_something(told: Told) -> None:
+def test_the_demo_writes_into_no_registry_that_holds_something(told: DemoTold) -> None:
     """A registry in use is refused in one sentence, and stays as it is."""
     before = told.ask("state-hash")
 

@@ -56,14 +56,19 @@ class Site:
 
 
 @contextmanager
-def served(folder: Path, *arguments: str) -> Iterator[Site]:
-    """Serve the registry in a folder, as somebody in a shell does, until the block ends."""
-    command = [sys.executable, "-m", "deedbook.cli", "--url", f"sqlite:///{folder}", "serve"]
+def served(folder: Path, *arguments: str, url: str = "", **settings: str) -> Iterator[Site]:
+    """Serve the registry in a folder, or the one of another URL that is folded there, until the block ends.
+
+    As somebody in a shell does; ``settings`` are variables of the environment.
+    """
+    command = [sys.executable, "-m", "deedbook.cli", "--url", url or f"sqlite:///{folder}", "serve"]
     command += ["--web", "127.0.0.1:0", "--grpc", "127.0.0.1:0", *arguments]
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, **settings} | ({"DEEDBOOK_FOLDER": str(folder)} if url else {})
     note = folder / "serving.json"
     note.unlink(missing_ok=True)
     with (folder / "serve.log").open("wb") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said)
+        process = subprocess.Popen(command, stdout=said, stderr=said, env=environment)
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not note.exists():
