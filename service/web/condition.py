@@ -206,8 +206,10 @@ def _announced(asker: LogAsker) -> set[str] | None:
 
 def _last_orders(log: Log) -> set[str]:
     found: set[str] = set()
-    for partition in range(log.partitions(VALIDATIONS)):
-        start = max(0, log.end(VALIDATIONS, partition) - _LOOKED_BACK)
+    for (_, partition), end in log.ends([VALIDATIONS]).items():
+        start = max(0, end - _LOOKED_BACK)
+        if start == end:  # nothing to read, and nothing to wait for
+            continue
         records = log.read(
             VALIDATIONS, partition, start, max_records=_LOOKED_BACK, timeout_seconds=_READ_SECONDS
         )
