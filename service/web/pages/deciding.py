@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from deedbook.events import facts
-from deedbook.events.errors import DeadlineExceeded, InvalidInput
+from deedbook.events.errors import DeadlineExceeded, InvalidInput, LogUnavailable
 from deedbook.events.ids import derived_id, new_id
 from deedbook.events.names import MAX_REASON_CHARACTERS, shown
 from deedbook.projector import queries
@@ -118,7 +118,7 @@ async def _decided(request: Request, what: Asked) -> Response:
         answer = await service_of(request).writer.decide(fact, timeout_seconds=_ANSWER_SECONDS)
     except InvalidInput as error:
         return await _page(request, what, training, form, status_code=400, problem=str(error))
-    except DeadlineExceeded as error:
+    except (DeadlineExceeded, LogUnavailable) as error:
         problem = f"no answer yet: {error}. Send the form again; it counts once"
         return await _page(request, what, training, form, status_code=503, problem=problem)
     if answer.decision != "accepted":
