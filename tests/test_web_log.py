@@ -123,6 +123,18 @@ def test_the_log_is_filtered(place: Place, query: dict[str, str], where: str) ->
     assert expected == len(places(place.log(**query)))
 
 
+def test_what_can_not_be_read_on_a_topic_that_is_not_folded_is_not_said_to_be_listed(
+    tmp_path: Path,
+) -> None:
+    """It is in no quarantine: the page says that its body can't be read, and why."""
+    with live_registry(tmp_path / "registry") as service:
+        ((partition, position),) = service.log.append("validations", [NewRecord(b"no event")])
+        seen = Browser(service).look(f"/log/validations/{partition}/{position}")
+
+    assert "Its body can't be read: the record's content-type is not application/avro." in seen.text
+    assert "lists all such records" not in seen.text
+
+
 def test_a_topic_without_records_says_that_it_has_none(tmp_path: Path) -> None:
     """Rather than that no record is like what nobody asked for."""
     with live_registry(tmp_path / "registry") as service:
