@@ -1,7 +1,9 @@
 """Free ports on the loopback address."""
 
+import os
 import random
 import socket
+from collections.abc import Collection
 
 HOST = "127.0.0.1"
 # Below the ranges from which Linux and macOS take the ports of outgoing connections: what is free now isn't
@@ -29,14 +31,23 @@ def is_open(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def free_ports(count: int, *, beside: int = 0) -> list[int]:
-    """So many different free ports; with `beside`, the port that far above each is free as well."""
+def free_ports(count: int, *, beside: int = 0, without: Collection[int] = ()) -> list[int]:
+    """So many different free ports, none of those `without`; with `beside`, the port that far above each is as well."""
     found: list[int] = []
-    candidates = list(range(LOWEST, HIGHEST + 1 - beside))
+    candidates = [port for port in range(LOWEST, HIGHEST + 1 - beside) if _is_own(port)]
     random.shuffle(candidates)
     for port in candidates:
+        if without and {port, port + beside} & {*without}:
+            continue
         if is_free(port) and is_free(port + beside):
             found.append(port)
         if len(found) == count:
             return found
     raise RuntimeError(f"There are no {count} free ports between {LOWEST} and {HIGHEST}.")
+
+
+def _is_own(port: int) -> bool:
+    """Whether no other process of the same test run looks at the port: two would find it free at the same time."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    return port % GRPC_ABOVE % workers == worker % workers

@@ -110,7 +110,7 @@ class S3Server:
         self.log_path = folder / "weed.log"
         self._leash = leash
         self._keys = keys
-        self._ports = free_ports(5, beside=GRPC_ABOVE)
+        self._ports = free_ports(5, beside=GRPC_ABOVE, without=[port])
         self._port = port or self._ports[-1]
         self._grpc_port = self._ports[-1] + GRPC_ABOVE
         self._process: subprocess.Popen[bytes] | None = None
