@@ -4,3 +4,4 @@ from typing import Final
 
 DEEDBOOK: Final = "deedbook"
 ITSELF: Final = "itself"
+BARE_GRPC: Final = "bare gRPC"

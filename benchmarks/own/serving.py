@@ -8,19 +8,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 from urllib.parse import urlencode
 
+import grpc
 import httpx
 import measure
 import workload
 from measure import Measure
 
 import deedbook
-from own import DEEDBOOK, ITSELF
+from deedbook.api.v1 import registry_pb2 as pb
+from deedbook.api.v1.registry_pb2_grpc import RegistryStub
+from deedbook.projector.queries import MetricName
+from deedbook.projector.queries.charted import charted
+from deedbook.projector.snapshot import open_snapshot
+from own import BARE_GRPC, DEEDBOOK, ITSELF
 from own.queries import chart_by_client, search_by_client
 from own.registries import filled_log
 from own.served import Served, served
@@ -37,6 +44,7 @@ LOADED_SECONDS: Final = 30.0
 SUBSCRIBERS: Final = 200
 IDLE_SECONDS: Final = 30.0
 LOAD: Final = Path(__file__).with_name("load.py")
+BARE: Final = Path(__file__).with_name("bare.py")
 
 
 def serving(folder: Path, *, quick: bool) -> Iterator[Measure]:
@@ -49,6 +57,7 @@ def serving(folder: Path, *, quick: bool) -> Iterator[Measure]:
         yield from _pages(server, n, ids)
         yield from _bindings(server, n, seconds=5.0 if quick else LOADED_SECONDS)
         yield from _subscribers(server, n, seconds=5.0 if quick else IDLE_SECONDS)
+    yield _chart_query(registry, n)
 
 
 def served_like_the_peer(folder: Path, n: int) -> Iterator[Measure]:
@@ -122,21 +131,69 @@ def _pages(server: Served, n: int, ids: tuple[str, str]) -> Iterator[Measure]:
         yield measure.of_samples(DEEDBOOK, "chart_served", n, samples, route="/model/series.json")
 
 
+def _chart_query(registry: Path, n: int) -> Measure:
+    """What the chart's data takes of its query alone, on the snapshot that the server left."""
+    with closing(open_snapshot(registry / "snapshot.duckdb")) as connection:
+        asked = partial(charted, connection, workload.MODEL, MetricName("mse"), by="city")
+        if asked().table.num_rows != n:
+            raise RuntimeError("the chart has not every training's point")
+        samples = measure.timed(asked, REPEATS)
+    return measure.of_samples(DEEDBOOK, "chart_query", n, samples, route="charted, in process")
+
+
 def _got(browser: httpx.Client, path: str) -> httpx.Response:
     return browser.get(path).raise_for_status()
 
 
 def _bindings(server: Served, n: int, *, seconds: float) -> Iterator[Measure]:
-    """What a release is bound to, asked for 500 times a second while trainings are being logged."""
-    logging = _load("log", server.grpc, str(LOGGED_PER_SECOND), str(seconds + 4.0))
-    time.sleep(2.0)
-    asking = _load("get-deployment", server.grpc, str(RATE), str(seconds), SERVICE, RELEASE)
-    samples = _answer(asking)
-    logged = _answer(logging)
-    note = f"{RATE} requests/s for {seconds:.0f} s, beside {len(logged) / (seconds + 4.0):.0f} trainings/s"
+    """What a release is bound to, asked for 500 times a second while trainings are being logged.
+
+    Beside the same logging, the same is asked of a server that does nothing else: before, and after.
+    """
+    with _bare(_asked_once(server)) as bare:
+        logging = _load("log", server.grpc, str(LOGGED_PER_SECOND), str(2 * seconds + 6.0))
+        time.sleep(2.0)
+        asked = partial(_asked, seconds=seconds)
+        limit = asked(bare, share=0.25)
+        samples = asked(server.grpc, share=1.0)
+        limit += asked(bare, share=0.25)
+        logged = _answer(logging)
+    note = f"{RATE} requests/s for {seconds:.0f} s, beside {LOGGED_PER_SECOND} trainings/s"
     yield measure.of_samples(DEEDBOOK, "binding", n, samples, route="GetDeployment", note=note)
-    yield _p99("binding_p99", n, samples, "GetDeployment")
+    yield measure.of_samples(
+        BARE_GRPC, "binding", n, limit, route="its answer, from memory", note="as many, beside the same"
+    )
+    yield _p99(DEEDBOOK, "binding_p99", n, samples)
+    yield _p99(BARE_GRPC, "binding_p99", n, limit)
     yield measure.of_samples(DEEDBOOK, "logged_by_service", n, logged, route="LogTraining, decided")
+
+
+def _asked(address: str, *, seconds: float, share: float) -> list[float]:
+    """How long each answer took, asked for a share of the time."""
+    return _answer(_load("get-deployment", address, str(RATE), str(share * seconds), SERVICE, RELEASE))
+
+
+def _asked_once(server: Served) -> bytes:
+    """The answer to what is asked, as it goes over the wire."""
+    with grpc.insecure_channel(server.grpc.rpartition("/")[2]) as channel:
+        request = pb.GetDeploymentRequest(service=SERVICE, environment="production", release=RELEASE)
+        answer: pb.GetDeploymentResponse = RegistryStub(channel).GetDeployment(request, timeout=30.0)
+    return answer.SerializeToString()
+
+
+@contextmanager
+def _bare(answer: bytes) -> Iterator[str]:
+    """The address of a server that knows one answer."""
+    command = [sys.executable, "-P", str(BARE)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("a process without pipes")
+        process.stdin.write(answer)
+        process.stdin.close()
+        try:
+            yield process.stdout.readline().decode().strip()
+        finally:
+            process.terminate()
 
 
 def _subscribers(server: Served, n: int, *, seconds: float) -> Iterator[Measure]:
@@ -172,6 +229,6 @@ def _answer(process: subprocess.Popen[str]) -> list[float]:
     return samples
 
 
-def _p99(what: str, n: int, samples: Sequence[float], route: str) -> Measure:
+def _p99(subject: str, what: str, n: int, samples: Sequence[float]) -> Measure:
     worst = statistics.quantiles(samples, n=100)[98]
-    return measure.of_samples(DEEDBOOK, what, n, [worst], route=route, note=f"of {len(samples)}")
+    return measure.of_samples(subject, what, n, [worst], note=f"of {len(samples)}")
