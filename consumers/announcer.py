@@ -64,11 +64,13 @@ left join base.current_release p
   on p.service = c.service and p.environment = c.environment and p.to_position = c.from_position
 where e.topic = 'registry' and e.type = 'ReleaseActivated' and e.decision = 'accepted' and e.position > ?
 """
-_DECIDED = {"DeploymentRequested": _DEPLOYMENT_REQUESTED, "ReleaseActivated": _RELEASE_ACTIVATED}
-# Cheap, and mostly all that is asked: joins are planned only where there is something to join.
+_DECIDED = (_DEPLOYMENT_REQUESTED, _RELEASE_ACTIVATED)
+# Cheap, and mostly all that is asked: up to where the timeline goes, and after which positions of it hosts are told.
 _LAST_DECIDED = """
-select type, position from base.event
-where topic = 'registry' and type in ('DeploymentRequested', 'ReleaseActivated') and position > ? order by position
+select
+    max(position),
+    max(position) filter (where type = 'DeploymentRequested'), max(position) filter (where type = 'ReleaseActivated')
+from base.event where topic = 'registry' and position > ?
 """
 
 
@@ -92,6 +94,8 @@ class Announcer:
         self._patience = patience or Patience()
         self._ends: dict[tuple[str, int], int] = {}
         self._announced: dict[str, int] = {}
+        # Up to here in the timeline, nothing is left that hosts are to be told of.
+        self._seen = -1
         # The topics that nobody else wrote to between this announcer's last appends.
         self._own: set[str] = set()
 
@@ -216,20 +220,21 @@ class Announcer:
         self._log.append(facts.REGISTRY, [self._codec.encode(fact)])
 
     def _deployments(self, connection: duckdb.DuckDBPyConnection) -> int:
-        announced = self._announced.get(facts.DEPLOYMENTS, -1)
-        if not (last := dict(connection.execute(_LAST_DECIDED, [announced]).fetchall())):
+        upto, *last = connection.execute(_LAST_DECIDED, [self._seen]).fetchone() or (None, None, None)
+        if upto is None:
             return 0
-        announced = self._tail(facts.DEPLOYMENTS, connection)
+        announced = -1 if last == [None, None] else self._tail(facts.DEPLOYMENTS, connection)
         rows = [
             row
-            for kind, position in last.items()  # of each kind the last
-            if position > announced
-            for row in connection.execute(_DECIDED[kind], [announced]).fetchall()
+            for sql, position in zip(_DECIDED, last, strict=True)
+            if position is not None and position > announced
+            for row in connection.execute(sql, [announced]).fetchall()
         ]
         for row in sorted(rows, key=operator.itemgetter(0)):
             fact = self._news(connection, dict(zip(_DECIDED_COLUMNS, row, strict=True)))
             self._append(facts.DEPLOYMENTS, [_with_source(self._codec.encode(fact), row[0])])
             self._announced[facts.DEPLOYMENTS] = row[0]
+        self._seen = upto
         return len(rows)
 
     def _append(self, topic: str, records: list[NewRecord]) -> None:

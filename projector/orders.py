@@ -23,14 +23,17 @@ from deedbook.projector.lookups import policy_from_json
 from deedbook.projector.view import default_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import duckdb
 
 # What the announcer calls itself in a verdict that says nobody judged.
 NO_VALIDATOR = "none"
+# Past every position.
+_BEYOND = 1 << 62
 # Up to this many are asked for one by one, through the index; above, as one list.
 _FEW = 500
+_UNDEFINED = (Direction.UNSPECIFIED, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +74,45 @@ def due_requests(
     recorded_before: int | None = None,
     limit: int,
 ) -> list[Request]:
-    """Return the validations without a verdict, oldest first; times are microseconds."""
-    # Mostly there is none, and that is found out for less than joins take to be planned.
-    any_due = "select 1 from base.request where closed_position is null and requested_at_position > ? limit 1"
-    if connection.execute(any_due, [after_position]).fetchone() is None:
-        return []
+    """Return the validations without a verdict, oldest first; times are microseconds.
+
+    Asked table by table: of a few rows that is found out for less than a join takes to be planned.
+    """
+    before = _BEYOND if recorded_before is None else _first_position_since(connection, recorded_before)
     rows = connection.execute(
-        "select t.training_id, r.requested_at_position, e.recorded_at, t.model, r.policy_version, "
-        "r.last_trained, r.last_deployable, r.live, r.requests_id "
-        "from base.request r join base.training t on t.key = r.training_key "
-        "join base.event e on e.topic = 'registry' and e.position = r.requested_at_position "
-        "where r.closed_position is null and r.requested_at_position > ? and e.recorded_at < ? "
-        "order by r.requested_at_position limit ?",
-        [after_position, (1 << 62) if recorded_before is None else recorded_before, limit],
+        "select training_key, requested_at_position, policy_version, last_trained, last_deployable, live, requests_id "
+        "from base.request where closed_position is null and requested_at_position > ? and requested_at_position < ? "
+        "order by requested_at_position limit ?",
+        [after_position, before, limit],
     ).fetchall()
-    return [Request(row[0], row[1], row[2], row[3], row[4], _roles(row[5:8]), row[8]) for row in rows]
+    if not rows:
+        return []
+    keys, positions = {row[0] for row in rows}, {row[1] for row in rows}
+    named = _of(connection, keys, "select key, training_id, model from base.training where {}", "key")
+    trainings = {key: (training_id, model) for key, training_id, model in named}
+    of_registry = "select position, recorded_at from base.event where topic = 'registry' and {}"
+    times = dict(_of(connection, positions, of_registry, "position"))
+    return [
+        Request(
+            training_id=trainings[key][0],
+            requested_at_position=position,
+            recorded_at=times[position],
+            model=trainings[key][1],
+            policy_version=policy_version,
+            baselines=_roles(roles),
+            requests_id=requests_id,
+        )
+        for key, position, policy_version, *roles, requests_id in rows
+    ]
+
+
+def _first_position_since(connection: duckdb.DuckDBPyConnection, recorded_at: int) -> int:
+    """Return the first registry position recorded at or after a time; its time never goes back."""
+    (position,) = connection.execute(
+        "select coalesce(min(position), ?) from base.event where topic = 'registry' and recorded_at >= ?",
+        [_BEYOND, recorded_at],
+    ).fetchone() or (_BEYOND,)
+    return int(position)
 
 
 def unanswered(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], int]:
@@ -111,7 +138,8 @@ def orders_of(connection: duckdb.DuckDBPyConnection, requests: Sequence[Request]
     ids |= {training_id for request in requests for _, training_id in request.baselines}
     trainings, versions = _trainings(connection, ids)
     policies = {key: _policy(connection, *key) for key in {(r.model, r.policy_version) for r in requests}}
-    sets = _request_sets(connection, {r.requests_id for r in requests if r.requests_id})
+    requests_ids = {r.requests_id for r in requests if r.requests_id}
+    sets = _request_sets(connection, requests_ids) if requests_ids else {}
     return [
         Order(
             request=request,
@@ -141,9 +169,9 @@ def _trainings(
         f"from base.training t where t.training_id in ({_listed(ids, 'varchar')})",
         _arguments(ids),
     ).fetchall()
-    keys = [head[0] for head in heads]
-    metrics = _metrics(connection, keys)
-    parameters = _parameters(connection, keys)
+    models = {head[0]: head[2] for head in heads}
+    metrics = _metrics(connection, models)
+    parameters = _parameters(connection, models)
     trainings = {
         head[1]: Training(
             training_id=head[1],
@@ -164,41 +192,63 @@ def _trainings(
     return trainings, {head[1]: head[17] for head in heads}
 
 
-def _metrics(connection: duckdb.DuckDBPyConnection, keys: list[int]) -> dict[int, tuple[Metric, ...]]:
-    rows = _of_trainings(
+def _metrics(
+    connection: duckdb.DuckDBPyConnection, models: Mapping[int, str]
+) -> dict[int, tuple[Metric, ...]]:
+    """Return the metrics of trainings, by their keys; ``models`` says of which model each of these is."""
+    rows = _of(
         connection,
-        keys,
-        "select m.training_key, n.term, m.value, s.term, coalesce(d.direction, 'unspecified'), coalesce(d.unit, '') "
-        "from base.metric m join base.training t on t.key = m.training_key "
-        "join base.term n on n.term_key = m.name_key join base.term s on s.term_key = m.slice_key "
-        "left join base.metric_definition d on d.model = t.model and d.name = n.term",
-        "m.training_key",
+        models,
+        "select training_key, name_key, slice_key, value from base.metric where {}",
+        "training_key",
     )
+    if not rows:
+        return {}
+    names = {row[1] for row in rows} | {row[2] for row in rows}
+    terms = dict(_of(connection, names, "select term_key, term from base.term where {}", "term_key"))
+    definitions = _definitions(connection, set(models.values()))
     found: dict[int, list[Metric]] = {}
-    for key, name, value, slice_, direction, unit in rows:
-        metric = Metric(name=name, value=value, slice=slice_, direction=Direction(direction), unit=unit)
+    for key, name_key, slice_key, value in rows:
+        name = terms[name_key]
+        direction, unit = definitions.get((models[key], name), _UNDEFINED)
+        metric = Metric(name=name, value=value, slice=terms[slice_key], direction=direction, unit=unit)
         found.setdefault(key, []).append(metric)
     return {key: tuple(metrics) for key, metrics in found.items()}
 
 
-def _parameters(connection: duckdb.DuckDBPyConnection, keys: list[int]) -> dict[int, tuple[Parameter, ...]]:
-    rows = _of_trainings(
-        connection, keys, "select training_key, name, text, number from base.parameter", "training_key"
-    )
+def _definitions(
+    connection: duckdb.DuckDBPyConnection, models: set[str]
+) -> dict[tuple[str, str], tuple[Direction, str]]:
+    """Return direction and unit of what these models measure, by model and name."""
+    wanted = sorted(models)
+    rows = connection.execute(
+        "select model, name, direction, unit from base.metric_definition "
+        f"where model in ({_listed(wanted, 'varchar')})",
+        _arguments(wanted),
+    ).fetchall()
+    return {(model, name): (Direction(direction), unit) for model, name, direction, unit in rows}
+
+
+def _parameters(
+    connection: duckdb.DuckDBPyConnection, keys: Collection[int]
+) -> dict[int, tuple[Parameter, ...]]:
+    sql = "select training_key, name, text, number from base.parameter where {}"
     found: dict[int, list[Parameter]] = {}
-    for key, name, text, number in rows:
+    for key, name, text, number in _of(connection, keys, sql, "training_key"):
         found.setdefault(key, []).append(Parameter(name=name, text=text, number=number))
     return {key: tuple(parameters) for key, parameters in found.items()}
 
 
-def _of_trainings(
-    connection: duckdb.DuckDBPyConnection, keys: list[int], sql: str, column: str
+def _of(
+    connection: duckdb.DuckDBPyConnection, keys: Collection[int], sql: str, column: str
 ) -> list[tuple[Any, ...]]:
+    """Return the rows of a query in which a column has one of these keys."""
     if not keys:
         return []
-    # The bounds let sorted columns skip what the join would read.
-    where = f"where {column} in ({_listed(keys, 'bigint')}) and {column} between {min(keys)} and {max(keys)}"
-    return connection.execute(f"{sql} {where}", _arguments(keys)).fetchall()
+    wanted = sorted(keys)
+    # The bounds let sorted columns skip what the list alone would have read.
+    matching = f"{column} in ({_listed(wanted, 'bigint')}) and {column} between {wanted[0]} and {wanted[-1]}"
+    return connection.execute(sql.format(matching), _arguments(wanted)).fetchall()
 
 
 def _listed(wanted: Sequence[object], type_: str) -> str:
