@@ -130,11 +130,13 @@ class Place:
         return len(descendants(self.sql._keeper.pid))  # noqa: SLF001
 
     def comes_to(self, count: int) -> bool:
-        """Whether the keeper comes to have so many processes."""
+        """Whether the keeper comes to have so many processes, with the child for the next query among them."""
         deadline = time.monotonic() + 20
-        while self.processes() != count and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
             self.wait(asyncio.sleep(0.01))  # its own loop sees to the next child
-        return self.processes() == count
+            if not self.sql._background and self.processes() == count:  # noqa: SLF001
+                return True
+        return False
 
 
 def descendants(pid: int) -> list[int]:
