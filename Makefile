@@ -4,6 +4,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-kafka kafka s3 test lint bench soak pictures pins clean setup
 MAKEFLAGS += --no-print-directory
+# Tests and demo start hundreds of processes: what Python has compiled once is kept, also where it was told not to.
+export PYTHONDONTWRITEBYTECODE =
 
 # More arguments for the program behind a target: make test ARGS="-k rollback", make pins ARGS=--upgrade
 ARGS ?=

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from deedbook.cli.leaving_out import bring_back_pandas
 from deedbook.cli.options import settings_of
 from deedbook.cli.wiring import missing
 
@@ -33,6 +34,7 @@ def demo(
     ] = None,
 ) -> None:
     """Tell the whole story on real data."""
+    bring_back_pandas()
     try:
         from deedbook.cli.demo.pages import somebody_watches
         from deedbook.cli.demo.story import main
