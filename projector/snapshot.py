@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from deedbook.events.errors import DeedbookError, ProjectionBusy, StorageFull
+from deedbook.projector.without_pandas import settle_pandas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -84,6 +85,7 @@ def held(snapshot: Path) -> Iterator[Path]:
 
 def open_snapshot(snapshot: Path) -> duckdb.DuckDBPyConnection:
     """Open a snapshot for reading; it stays what it is however many are published after it."""
+    settle_pandas()
     with held(snapshot) as path:
         return duckdb.connect(str(path), read_only=True)
 

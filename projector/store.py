@@ -16,6 +16,7 @@ from deedbook.projector.decision import Accepted, Rejected
 from deedbook.projector.lookups import StoredSource
 from deedbook.projector.rows import ChunkRow, TrainingRow
 from deedbook.projector.terms import Definitions, Terms
+from deedbook.projector.without_pandas import settle_pandas
 from deedbook.projector.writer import write_events, write_quarantine, write_rows
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ class Store:
 
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+    settle_pandas()
     was_killed = _journal_of(path).exists()
     try:
         connection = duckdb.connect(

@@ -13,7 +13,7 @@ from deedbook.cli.main import main
 try:
     main()
 except SystemExit as ended:
-    print(ended.code, sys.modules["pandas"])
+    print(ended.code, "pandas" in sys.modules)
 """
 
 
@@ -34,7 +34,7 @@ def test_a_command_that_asks_does_without_pandas(tmp_path: Path) -> None:
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     assert "home-price@1" in said
-    assert "0 None" == said.splitlines()[-1]
+    assert "0 False" == said.splitlines()[-1]
 
 
 def test_who_needs_pandas_brings_it_back() -> None:
