@@ -58,7 +58,7 @@ def test_each_model_says_what_is_new_what_may_be_deployed_what_is_live_and_what_
     assert newest.startswith("version 6 … pending 2014-03-01 00:00:00 UTC")
     # Dallas' first was overridden, and is the newest one that somebody may deploy.
     assert deployable.startswith("version 4 2014-03-01")
-    assert live.startswith("● pricing-api production: version 1 since")
+    assert live.startswith("● pricing-api production: version 1 went live")
     assert "nowhere" in seen.row(HOSTILE)
 
 
