@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from deedbook.cli.program import app
+from deedbook.cli.settings import Settings
 
 PATIENCE_SECONDS = 120.0
 PROGRAM = (sys.executable, "-m", "deedbook.cli")
+# Made once: making all commands takes longer than to run most of them.
+COMMANDS = typer.main.get_command(app)
 
 THRESHOLD_POLICY = """
 model = "home-price"
@@ -38,6 +44,35 @@ class Ended:
     status: int
     out: str
     err: str
+
+
+def run(*arguments: str, given: str | bytes = "", env: Mapping[str, str] | None = None) -> Ended:
+    """Run the command in this process; `given` is its standard input, `env` is put into the environment."""
+    with CliRunner().isolation(input=given, env=env) as (out, err, _):
+        with pytest.raises(SystemExit) as end:
+            COMMANDS.main(args=arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        status = end.value.code
+        assert isinstance(status, int)
+        return Ended(status, out.getvalue().decode(), err.getvalue().decode())
+
+
+def judge_pending(settings: Settings) -> None:
+    """Judge what is pending as `deedbook validate --once` does; a sandbox begins only where a model is to run."""
+    from deedbook.cli.commands.validate import Worker
+    from deedbook.cli.wiring import opened
+    from deedbook.consumers.sandbox import Sandbox
+    from deedbook.consumers.validation import Validator
+
+    sandbox = Sandbox()
+    try:
+        with opened(settings) as registry:
+            recorder = registry.recorder
+            validator = Validator(recorder.artifacts, sandbox, recorder.actor, recorder.clock)
+            Worker(registry, validator, threading.Event()).judge_pending()
+    finally:
+        sandbox.close()
 
 
 def next_line(process: subprocess.Popen[str]) -> str:
@@ -65,8 +100,7 @@ class Command:
 
     def __call__(self, *arguments: str, given: str | bytes = "") -> Ended:
         """Run a command in this process; `given` is its standard input."""
-        result = CliRunner().invoke(app, ["--url", self.url, "--actor", "ana", *arguments], input=given)
-        return Ended(result.exit_code, result.stdout, result.stderr)
+        return run("--url", self.url, "--actor", "ana", *arguments, given=given)
 
     def done(self, *arguments: str, given: str = "") -> str:
         """Run a command that must succeed, and return what it wrote."""
@@ -77,6 +111,15 @@ class Command:
     def json(self, *arguments: str, given: str = "") -> Any:  # noqa: ANN401 - any JSON
         """Run a command with --json that must succeed, and return its document."""
         return json.loads(self.done(*arguments, "--json", given=given))
+
+    def copied(self, folder: Path) -> Command:
+        """The command on a registry of its own, in a new folder, that begins with all that this one holds."""
+        shutil.copytree(self.folder, folder)
+        return Command(folder)
+
+    def judge(self) -> None:
+        """Judge what is pending, where what judging says is not what is tested."""
+        judge_pending(Settings.read({"DEEDBOOK_URL": self.url, "DEEDBOOK_ACTOR": "ana"}))
 
     @contextmanager
     def running(self, *arguments: str, **settings: str) -> Iterator[subprocess.Popen[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -22,17 +23,33 @@ from tests.facts_by_hand import Pen, by_city, id_of
 from tests.folded import NOON, Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    """A log of four facts, folded."""
-    registry = Registry(tmp_path / "registry")
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a log of four facts, folded; nothing is added to it."""
+    registry = Registry(tmp_path_factory.mktemp("folded") / "registry")
     pen = Pen()
     registry.append(pen.policy(by_city()), pen.logged("a"), pen.logged("b"), pen.steps("a"))
     registry.fold()
-    return registry
+    registry.log.close()
+    return registry.folder
+
+
+def copied(folded: Path, folder: Path) -> Registry:
+    """A registry of its own in a new folder, that begins with all that a closed one holds."""
+    shutil.copytree(folded, folder)
+    return Registry(folder)
+
+
+@pytest.fixture
+def registry(folded: Path, tmp_path: Path) -> Iterator[Registry]:
+    """A log of four facts, folded, of the test's own."""
+    registry = copied(folded, tmp_path / "registry")
+    yield registry
+    registry.log.close()
 
 
 def checked(registry: Registry) -> list[Finding]:
@@ -176,30 +193,49 @@ def test_a_body_that_is_not_the_one_sent_is_found(registry: Registry) -> None:
     ] == checked(registry)
 
 
+MISHEADED = [
+    ("ce_id", b"another", id_of("event 1 of bob")),
+    ("ce_id", None, id_of("event 2 of bob")),
+    ("ce_type", b"deedbook.TrainingFailed.v1", "TrainingLogged"),
+    ("ce_type", b"\xff", "TrainingLogged"),
+]
+
+
+@pytest.fixture(scope="module")
+def misheaded(folded: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Finding]:
+    """What a check-up finds in a log with a header that says otherwise in each of its last records."""
+    registry = copied(folded, tmp_path_factory.mktemp("misheaded") / "registry")
+    pen = Pen("bob")
+    registry.append(
+        *(
+            with_headers(pen.logged(f"by bob {number}"), **{header: value})
+            for number, (header, value, _) in enumerate(MISHEADED)
+        )
+    )
+    registry.fold()
+    found = checked(registry)
+    registry.log.close()
+    return found
+
+
 @pytest.mark.parametrize(
-    ("header", "value", "body"),
-    [
-        ("ce_id", b"another", id_of("event 1 of bob")),
-        ("ce_id", None, id_of("event 1 of bob")),
-        ("ce_type", b"deedbook.TrainingFailed.v1", "TrainingLogged"),
-        ("ce_type", b"\xff", "TrainingLogged"),
-    ],
+    ("number", "header", "value", "body"), [(n, *one) for n, one in enumerate(MISHEADED)]
 )
 def test_headers_that_say_otherwise_than_the_body_are_found(
-    registry: Registry, header: str, value: bytes | None, body: str
+    misheaded: list[Finding], number: int, header: str, value: bytes | None, body: str
 ) -> None:
     """Some stream clients drop or change them; the body counts."""
-    registry.append(with_headers(Pen("bob").logged("c"), **{header: value}))
-    registry.fold()
     said = (value or b"").decode("utf-8", "replace")
 
-    assert [
+    assert len(MISHEADED) == len(misheaded)
+    assert (
         Finding(
             Severity.WARNING,
-            "registry:0:3",
+            f"registry:0:{3 + number}",
             f"its header {header} says {said!r}, its body {body!r}; the body counts",
         )
-    ] == checked(registry)
+        == misheaded[number]
+    )
 
 
 def test_a_schema_that_nobody_knows_is_found_and_the_rest_is_read(registry: Registry) -> None:

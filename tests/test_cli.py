@@ -15,22 +15,13 @@ import pytest
 from typer.testing import CliRunner
 
 from deedbook.cli.app import new_app
-from deedbook.cli.program import app
 from deedbook.events.errors import ArtifactDamaged, LogUnavailable, MissingExtra, NotFound, RequestRejected
 from deedbook.events.facts import TOPICS
 from deedbook.events.sqlite_log import SqliteLog
-from tests.command import PROGRAM, Command, Ended, ended, next_line
+from tests.command import PROGRAM, Command, Ended, ended, next_line, run
 
 HEAVY = ("altair", "duckdb", "numpy", "pandas", "pyarrow", "rich", "scipy", "sklearn", "pydantic", "fastavro")
 EMPTY = "There are no trainings yet. Log the first with: deedbook log-training FILE\n"
-
-
-@pytest.fixture
-def deedbook(tmp_path: Path) -> Command:
-    """The command, on a new registry."""
-    command = Command(tmp_path / "registry")
-    command.done("init")
-    return command
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +30,12 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Command:
     command = Command(tmp_path_factory.mktemp("untouched") / "registry")
     command.done("init")
     return command
+
+
+@pytest.fixture
+def deedbook(untouched: Command, tmp_path: Path) -> Command:
+    """The command, on a new registry."""
+    return untouched.copied(tmp_path / "registry")
 
 
 def ends_of(command: Command) -> dict[str, int]:
@@ -56,10 +53,10 @@ def ends_of(command: Command) -> dict[str, int]:
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["trainings", "--help"], ["policy", "--help"]])
 def test_help_is_asked_for_and_given(arguments: list[str]) -> None:
     """Help is no error, and lies on standard output."""
-    done = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, check=False)
+    end = run(*arguments)
 
-    assert (0, "") == (done.returncode, done.stderr)
-    assert done.stdout.startswith("Usage: deedbook")
+    assert (0, "") == (end.status, end.err)
+    assert end.out.startswith("Usage: deedbook")
 
 
 def test_help_costs_no_heavy_library() -> None:
@@ -87,27 +84,19 @@ def test_the_version_is_that_of_the_package(deedbook: Command) -> None:
 
 def test_url_and_actor_come_from_the_environment(tmp_path: Path) -> None:
     """A pipeline sets them once for all its commands."""
-    environment = {
-        **os.environ,
-        "DEEDBOOK_URL": f"sqlite:///{tmp_path}/elsewhere",
-        "DEEDBOOK_ACTOR": "pipeline-7",
-    }
+    environment = {"DEEDBOOK_URL": f"sqlite:///{tmp_path}/elsewhere", "DEEDBOOK_ACTOR": "pipeline-7"}
 
-    def run(*arguments: str) -> str:
-        """Run a command in that environment, and return what it wrote."""
-        done = subprocess.run(
-            [*PROGRAM, *arguments],
-            input=TRAINING,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout
+    subprocess.run(
+        [*PROGRAM, "log-training", "-"],
+        input=TRAINING,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        text=True,
+        check=True,
+    )
+    asked = run("sql", "select actor from trainings", "--csv", env=environment)
 
-    run("log-training", "-")
-
-    assert "actor\npipeline-7\n" == run("sql", "select actor from trainings", "--csv")
+    assert Ended(0, "actor\npipeline-7\n", "") == asked
 
 
 def test_an_option_goes_before_the_environment(
@@ -292,20 +281,18 @@ def test_a_body_over_a_mebibyte_is_refused_with_the_way_out(tmp_path: Path) -> N
 )
 def test_a_url_that_names_no_registry_is_refused(url: str, sentence: str) -> None:
     """Whoever mistypes a URL is told so, and no registry is made."""
-    done = subprocess.run([*PROGRAM, "--url", url, "trainings"], capture_output=True, text=True, check=False)
+    end = run("--url", url, "trainings")
 
-    assert (2, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
-    assert done.stderr.startswith(f"deedbook: {sentence}")
+    assert (2, "", 1) == (end.status, end.out, end.err.count("\n"))
+    assert end.err.startswith(f"deedbook: {sentence}")
 
 
 def test_an_actor_that_can_be_no_name_is_refused(deedbook: Command) -> None:
     """Whoever writes has a name that can be printed."""
-    end = CliRunner().invoke(
-        app, ["--url", deedbook.url, "--actor", "a\nb", "log-training", "-"], input=TRAINING
-    )
+    end = run("--url", deedbook.url, "--actor", "a\nb", "log-training", "-", given=TRAINING)
 
-    assert 2 == end.exit_code
-    assert end.stderr.startswith("deedbook: actor ")
+    assert 2 == end.status
+    assert end.err.startswith("deedbook: actor ")
 
 
 def test_a_log_of_a_newer_release_is_refused(deedbook: Command) -> None:
@@ -411,12 +398,12 @@ def test_a_busy_projection_is_waited_for_and_then_named(deedbook: Command) -> No
 
 
 def test_commands_at_the_same_time_wait_for_each_other(deedbook: Command) -> None:
-    """Four at once all succeed: each takes its turn at the projection."""
+    """Three at once all succeed: each takes its turn at the projection."""
     with ExitStack() as stack:
-        started = [stack.enter_context(deedbook.running("trainings", "--json")) for _ in range(4)]
+        started = [stack.enter_context(deedbook.running("trainings", "--json")) for _ in range(3)]
         ends = [ended(process) for process in started]
 
-    assert [Ended(0, "[]\n", "")] * 4 == ends
+    assert [Ended(0, "[]\n", "")] * 3 == ends
 
 
 def test_an_empty_registry_says_how_to_log_the_first_training(deedbook: Command) -> None:

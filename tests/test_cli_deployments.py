@@ -10,14 +10,51 @@ import pytest
 from tests.command import Command
 
 
-@pytest.fixture
-def deedbook(tmp_path: Path) -> Command:
-    """The command, on a registry with two deployable trainings and a pending one."""
-    command = Command(tmp_path / "registry")
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """Two deployable trainings and a pending one; each test has a copy of its own."""
+    command = Command(tmp_path_factory.mktemp("logged") / "registry")
     command.deployable(metrics={"mse": 1})
     command.deployable(metrics={"mse": 2})
     command.log({})
     return command
+
+
+@pytest.fixture
+def deedbook(logged: Command, tmp_path: Path) -> Command:
+    """The command, on a registry with two deployable trainings and a pending one."""
+    return logged.copied(tmp_path / "registry")
+
+
+@pytest.fixture(scope="module")
+def released(logged: Command, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """The same with a first release; each test that adds to it has a copy of its own."""
+    command = logged.copied(tmp_path_factory.mktemp("released") / "registry")
+    command.done(
+        *("deploy", "pricing", "r1", "--model", "home-price=home-price@1"),
+        *("--expected-previous", "", "--reason", "first"),
+    )
+    return command
+
+
+@pytest.fixture
+def first(released: Command, tmp_path: Path) -> Command:
+    """The command, on a registry where pricing's release r1 serves home-price@1."""
+    return released.copied(tmp_path / "first")
+
+
+@pytest.fixture(scope="module")
+def released_twice(released: Command, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """The same with a second release; each test that adds to it has a copy of its own."""
+    command = released.copied(tmp_path_factory.mktemp("twice") / "registry")
+    command.done("deploy", "pricing", "r2", "--model", "home-price=home-price@2")
+    return command
+
+
+@pytest.fixture
+def second(released_twice: Command, tmp_path: Path) -> Command:
+    """The command, on a registry where pricing's release r2 serves home-price@2, and r1 did before."""
+    return released_twice.copied(tmp_path / "second")
 
 
 def test_a_release_is_bound_and_is_live(deedbook: Command) -> None:
@@ -46,22 +83,18 @@ def test_a_training_that_is_not_deployable_is_refused_with_the_reason(deedbook: 
     )
 
 
-def test_a_release_is_bound_once(deedbook: Command) -> None:
+def test_a_release_is_bound_once(first: Command) -> None:
     """A new model is a new release."""
-    deedbook.done("deploy", "pricing", "r1", "--model", "home-price=home-price@1")
-
-    ended = deedbook("deploy", "pricing", "r1", "--model", "home-price=home-price@2")
+    ended = first("deploy", "pricing", "r1", "--model", "home-price=home-price@2")
 
     assert 3 == ended.status
     assert "release r1 of pricing in production is bound since position 23" in ended.err
 
 
 @pytest.mark.parametrize(("expected", "status"), [("r1", 0), ("", 3), ("r7", 3)])
-def test_a_pipeline_can_say_what_it_expects_to_replace(deedbook: Command, expected: str, status: int) -> None:
+def test_a_pipeline_can_say_what_it_expects_to_replace(first: Command, expected: str, status: int) -> None:
     """Two pipelines at once can't overtake each other unseen."""
-    deedbook.done("deploy", "pricing", "r1", "--model", "home-price=home-price@1", "--expected-previous", "")
-
-    ended = deedbook(
+    ended = first(
         "deploy", "pricing", "r2", "--model", "home-price=home-price@2", "--expected-previous", expected
     )
 
@@ -107,56 +140,47 @@ def test_acceptance_tests_are_part_of_the_record(
         )
 
 
-def test_a_rollback_makes_an_old_release_current_again(deedbook: Command) -> None:
+def test_a_rollback_makes_an_old_release_current_again(second: Command) -> None:
     """The binding is still there; the log says who went back, and why."""
-    deedbook.done("deploy", "pricing", "r1", "--model", "home-price=home-price@1")
-    deedbook.done("deploy", "pricing", "r2", "--model", "home-price=home-price@2")
-
-    told = deedbook.done("rollback", "pricing", "r1", "--expected-previous", "r2", "--reason", "r2 is slow")
-    live = deedbook.json("live", "pricing")
+    told = second.done("rollback", "pricing", "r1", "--expected-previous", "r2", "--reason", "r2 is slow")
+    live = second.json("live", "pricing")
 
     assert told.startswith("Release r1 of pricing is the current one in production again.\n")
     assert ("r1", "r2 is slow", None) == (live["release"], live["reason"], live["live_until"])
-    assert [False, True] == ["r1 (current)" in line for line in deedbook.done("deployments").splitlines()[1:]]
+    assert [False, True] == ["r1 (current)" in line for line in second.done("deployments").splitlines()[1:]]
 
 
 @pytest.mark.parametrize(
     ("release", "reason"),
     [("r7", "is not bound to any training"), ("r1", "is the current one already")],
 )
-def test_a_rollback_to_nowhere_is_refused(deedbook: Command, release: str, reason: str) -> None:
+def test_a_rollback_to_nowhere_is_refused(first: Command, release: str, reason: str) -> None:
     """Only what was bound can be gone back to."""
-    deedbook.done("deploy", "pricing", "r1", "--model", "home-price=home-price@1")
-
-    ended = deedbook("rollback", "pricing", release)
+    ended = first("rollback", "pricing", release)
 
     assert 3 == ended.status
     assert reason in ended.err
 
 
-def test_what_was_live_at_a_time_is_answered(deedbook: Command) -> None:
+def test_what_was_live_at_a_time_is_answered(second: Command) -> None:
     """As the log's clock recorded it, with the standing of that moment."""
-    deedbook.done("deploy", "pricing", "r1", "--model", "home-price=home-price@1")
-    deedbook.done("deploy", "pricing", "r2", "--model", "home-price=home-price@2")
-    current = deedbook.json("live", "pricing")
-    deedbook.done("override", "home-price@1", "--not-deployable", "--reason", "withdrawn")
+    current = second.json("live", "pricing")
+    second.done("override", "home-price@1", "--not-deployable", "--reason", "withdrawn")
 
-    (first,) = [d for d in deedbook.json("deployments") if d["release"] == "r1"]
-    then = deedbook.json("live", "pricing", "--at", first["requested_at"])
+    (first,) = [d for d in second.json("deployments") if d["release"] == "r1"]
+    then = second.json("live", "pricing", "--at", first["requested_at"])
 
     assert ("r2", "r1") == (current["release"], then["release"])
     assert current["live_from"] == then["live_until"]
     assert [(1, True, "overridden by ana: seen by me")] == [
         (model["version"], model["deployable"], model["reason"]) for model in then["models"]
     ]
-    assert "r2" == deedbook.json("live", "pricing", "--at", "now")["release"]
+    assert "r2" == second.json("live", "pricing", "--at", "now")["release"]
 
 
-def test_before_the_first_deployment_nothing_was_live(deedbook: Command) -> None:
+def test_before_the_first_deployment_nothing_was_live(released: Command) -> None:
     """Status 2, and the moment as it was understood."""
-    deedbook.done("deploy", "pricing", "r1", "--model", "home-price=home-price@1")
-
-    ended = deedbook("live", "pricing", "--at", "2020-01-01T02:00:00+02:00")
+    ended = released("live", "pricing", "--at", "2020-01-01T02:00:00+02:00")
 
     assert (2, "deedbook: nothing of pricing was live in production at 2020-01-01T00:00:00.000000Z\n") == (
         ended.status,

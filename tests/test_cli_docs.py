@@ -125,7 +125,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Command:
     command.done("policy", "publish", "-", given=THRESHOLD_POLICY)
     command.deployable(metrics={"mse": 0.5}, parameters={"city": "Austin"})
     command.log({"metrics": {"mse": 3}, "parameters": {"city": "Dallas"}})
-    command.done("validate", "--once")
+    command.judge()
     command.done("deploy", "pricing", "r0", "--model", "home-price=home-price@1")
     command.done("deploy", "pricing", "r1", "--model", "home-price=home-price@1")
     command.done("token", "create", "ci", "--role", "deployer")

@@ -7,9 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from sklearn.linear_model import LinearRegression
 
-from deedbook.artifacts.formats import save_model
 from tests.command import THRESHOLD_POLICY, Command, ended, next_line
 
 FEATURES = ["rooms", "area"]
@@ -28,20 +26,25 @@ max = 1.0
 """
 
 
-@pytest.fixture
-def deedbook(tmp_path: Path) -> Command:
-    """The command, on a registry whose home prices must have an error of 1 at most."""
-    command = Command(tmp_path / "registry")
+@pytest.fixture(scope="module")
+def ruled(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """A registry whose home prices must have an error of 1 at most; nothing is added to it."""
+    command = Command(tmp_path_factory.mktemp("ruled") / "registry")
     command.done("policy", "publish", "-", given=THRESHOLD_POLICY)
     return command
 
 
-@pytest.fixture(scope="module")
-def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A linear model, in its framework's own safe format."""
-    model = LinearRegression().fit([[1, 2], [2, 1], [3, 5]], [1, 2, 3])
-    file = tmp_path_factory.mktemp("models") / "model.skops"
-    file.write_bytes(save_model(model).data)
+@pytest.fixture
+def deedbook(ruled: Command, tmp_path: Path) -> Command:
+    """The command, on a registry of the test's own whose home prices must have an error of 1 at most."""
+    return ruled.copied(tmp_path / "registry")
+
+
+@pytest.fixture
+def model_file(tmp_path: Path) -> Path:
+    """A model's file, as far as anybody looks at it without running it."""
+    file = tmp_path / "model.cbm"
+    file.write_bytes(b"CBM1 and so on")
     return file
 
 
@@ -73,10 +76,10 @@ def test_an_older_policy_can_be_seen(deedbook: Command) -> None:
     assert ["metric_threshold"] == [spec["check"] for spec in found["policy"]["checks"]]
 
 
-def test_where_no_policy_was_published_the_default_one_is_shown(deedbook: Command) -> None:
+def test_where_no_policy_was_published_the_default_one_is_shown(ruled: Command) -> None:
     """And it says that it is the default."""
-    told = deedbook.done("policy", "show", "other")
-    found = deedbook.json("policy", "show", "home-price", "--version", "0")
+    told = ruled.done("policy", "show", "other")
+    found = ruled.json("policy", "show", "home-price", "--version", "0")
 
     assert told.startswith("No policy was published for other, so the default one holds:\n")
     assert ["artifact_intact", "features_match"] == [spec["check"] for spec in found["policy"]["checks"]]
@@ -86,37 +89,45 @@ def test_where_no_policy_was_published_the_default_one_is_shown(deedbook: Comman
 # --- the worker ----------------------------------------------------------------------------------
 
 
-def test_the_worker_judges_what_is_pending_and_ends(deedbook: Command) -> None:
+def test_the_worker_judges_what_is_pending_and_ends(deedbook: Command, model_file: Path) -> None:
     """One line for each verdict, with its reasons; then there is nothing left to do."""
     good, bad = deedbook.log({"metrics": {"mse": 0.5}}, {"metrics": {"mse": 3}})
+    deedbook.done("policy", "publish", "-", given=WHOLE_POLICY.replace("home-price", "rent"))
+    (rent,) = with_file(deedbook, model_file, model="rent")
 
     first, second = deedbook("validate", "--once"), deedbook("validate", "--once")
 
     assert [
         f"home-price@1 ({good}) passed",
         f"home-price@2 ({bad}) failed: 'mse' is 3, above the maximum of 1",
+        f"rent@1 ({rent}) passed",
     ] == first.out.splitlines()
-    assert first.err.endswith("2 validations done; nothing is pending.\n")
+    assert first.err.endswith("3 validations done; nothing is pending.\n")
     assert (0, "") == (second.status, second.out)
     assert second.err.endswith("0 validations done; nothing is pending.\n")
-    assert [("passed", True), ("failed", False)] == [
+    assert [("passed", True), ("failed", False), ("passed", True)] == [
         (found["outcome"], found["deployable"]) for found in deedbook.json("trainings")[::-1]
     ]
 
 
+def with_file(deedbook: Command, file: Path, *, model: str = "home-price", times: int = 1) -> list[str]:
+    """Log trainings that have a model's file, and return their ids."""
+    text = json.dumps({"model": model, "metrics": {"mse": 0.5}, "features": FEATURES})
+    words = ("log-training", "-", "--artifact", str(file))
+    return [deedbook.json(*words, given=text)[0]["training_id"] for _ in range(times)]
+
+
 def test_the_worker_looks_at_the_model_itself(deedbook: Command, model_file: Path) -> None:
-    """The artifact is loaded in a sandbox, and has to be what the log says."""
+    """The artifact has to be there, and has to be what the log says."""
     deedbook.done("policy", "publish", "-", given=WHOLE_POLICY)
-    for _ in range(2):
-        text = json.dumps({"model": "home-price", "metrics": {"mse": 0.5}, "features": FEATURES})
-        deedbook.done("log-training", "-", "--artifact", str(model_file), given=text)
+    with_file(deedbook, model_file, times=2)
     (stored,) = (deedbook.folder / "artifacts" / "sha256").rglob("?" * 64)
-    deedbook.done("validate", "--once")
+    deedbook.judge()
 
     stored.chmod(0o644)
-    stored.write_bytes(b"PK\x03\x04 something else")
+    stored.write_bytes(b"CBM1 and so of")
     deedbook.done("revalidate", "home-price@2", "--reason", "is it still whole?")
-    deedbook.done("validate", "--once")
+    deedbook.judge()
 
     assert [("home-price", 2, "failed", False), ("home-price", 1, "passed", True)] == [
         (found["model"], found["version"], found["outcome"], found["deployable"])
@@ -142,7 +153,7 @@ def test_the_worker_follows_until_it_is_asked_to_stop(deedbook: Command) -> None
 def test_a_failure_is_told_with_its_numbers_and_its_reason(deedbook: Command) -> None:
     """Never `failed` with nothing beside it; NaN is no pass either."""
     deedbook.log({"metrics": {"mse": 3}, "parameters": {"city": "Dallas"}}, {"metrics": {"mse": "NaN"}})
-    deedbook.done("validate", "--once")
+    deedbook.judge()
 
     told = deedbook.done("failures").splitlines()
 
@@ -161,9 +172,9 @@ def test_a_failure_is_told_with_its_numbers_and_its_reason(deedbook: Command) ->
 def test_what_became_of_a_failure_is_told(deedbook: Command) -> None:
     """Judged again, or overridden by a named person; --current leaves out what was judged again."""
     training_id, _ = deedbook.log({"metrics": {"mse": 3}}, {"metrics": {"mse": 4}})
-    deedbook.done("validate", "--once")
+    deedbook.judge()
     deedbook.done("revalidate", training_id)
-    deedbook.done("validate", "--once")
+    deedbook.judge()
     deedbook.done("override", "home-price@2", "--deployable", "--reason", "known outlier")
 
     told = deedbook.done("failures")
@@ -174,9 +185,9 @@ def test_what_became_of_a_failure_is_told(deedbook: Command) -> None:
     assert [] == deedbook.json("failures", "--model", "other")
 
 
-def test_no_failure_is_said(deedbook: Command) -> None:
+def test_no_failure_is_said(ruled: Command) -> None:
     """Good news is news."""
-    assert "No validation has failed.\n" == deedbook.done("failures")
+    assert "No validation has failed.\n" == ruled.done("failures")
 
 
 # --- people's decisions --------------------------------------------------------------------------
@@ -200,11 +211,11 @@ def test_a_person_overrides_a_verdict_with_name_and_reason(deedbook: Command) ->
 def test_a_new_verdict_can_be_asked_for(deedbook: Command) -> None:
     """The old one holds until the new one comes."""
     (training_id,) = deedbook.log({"metrics": {"mse": 0.5}})
-    deedbook.done("validate", "--once")
+    deedbook.judge()
 
     asked = deedbook.json("revalidate", training_id, "--reason", "new data")
     before = deedbook.json("training", training_id)
-    deedbook.done("validate", "--once")
+    deedbook.judge()
     after = deedbook.json("training", training_id)
 
     assert {"training_id": training_id, "requested_at_position": 21} == asked

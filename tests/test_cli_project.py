@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,15 +20,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def deedbook(tmp_path: Path) -> Command:
-    """The command on a registry that was made, with a policy."""
-    command = Command(tmp_path / "registry")
-    command.done("init")
-    policy = tmp_path / "policy.toml"
-    policy.write_text(THRESHOLD_POLICY)
-    command.done("policy", "publish", str(policy))
+@pytest.fixture(scope="module")
+def ruled(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """A registry with a policy; nothing is added to it."""
+    command = Command(tmp_path_factory.mktemp("ruled") / "registry")
+    command.done("policy", "publish", "-", given=THRESHOLD_POLICY)
     return command
+
+
+@pytest.fixture
+def deedbook(ruled: Command, tmp_path: Path) -> Command:
+    """The command on a registry of the test's own, with a policy."""
+    return ruled.copied(tmp_path / "registry")
 
 
 @pytest.fixture
@@ -38,6 +42,14 @@ def log(deedbook: Command) -> Iterator[SqliteLog]:
     opened.close()
 
 
+@pytest.fixture(scope="module")
+def projecting(ruled: Command, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """A registry whose projection is kept at the log's end all the while; whatever is added is added to its end."""
+    command = ruled.copied(tmp_path_factory.mktemp("projecting") / "registry")
+    with command.running("project"):
+        yield command
+
+
 def logged_elsewhere(log: SqliteLog) -> str:
     """Append a training as a job does that folds nothing, and return its id."""
     logged = training(f"after {log.end(REGISTRY)}")
@@ -46,33 +58,35 @@ def logged_elsewhere(log: SqliteLog) -> str:
     return logged.training_id
 
 
-def orders(log: SqliteLog, count: int) -> list[ValidationRequested]:
-    """The first work orders on the log, once there are so many."""
+def orders(log: SqliteLog, count: int, start: int = 0) -> list[ValidationRequested]:
+    """The first work orders on the log, or the first from a position on, once there are so many."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while log.end(VALIDATIONS) < count and time.monotonic() < deadline:
+    while log.end(VALIDATIONS) < start + count and time.monotonic() < deadline:
         time.sleep(0.02)
-    found = [Codec().decode(record) for record in log.read(VALIDATIONS, 0, 0, max_records=count)]
+    found = [Codec().decode(record) for record in log.read(VALIDATIONS, 0, start, max_records=count)]
     return [fact for fact in found if isinstance(fact, ValidationRequested)]
 
 
-def test_what_comes_is_announced_though_nobody_runs_a_command(deedbook: Command, log: SqliteLog) -> None:
+def test_what_comes_is_announced_though_nobody_runs_a_command(projecting: Command) -> None:
     """A training that a job appended becomes a work order."""
-    with deedbook.running("project"):
+    with closing(SqliteLog(projecting.folder)) as log:
+        start = log.end(VALIDATIONS)
         training_id = logged_elsewhere(log)
 
-        assert [training_id] == [order.training.training_id for order in orders(log, 1)]
+        assert [training_id] == [order.training.training_id for order in orders(log, 1, start)]
 
 
-def test_it_hands_over_the_projection_to_a_command_and_goes_on(deedbook: Command, log: SqliteLog) -> None:
+def test_it_hands_over_the_projection_to_a_command_and_goes_on(projecting: Command) -> None:
     """Other commands on the same folder are answered while it runs, and it announces what comes after them."""
-    with deedbook.running("project"):
+    with closing(SqliteLog(projecting.folder)) as log:
+        start = log.end(VALIDATIONS)
         first = logged_elsewhere(log)
-        orders(log, 1)
-        listed = deedbook.json("trainings")
+        orders(log, 1, start)
+        listed = projecting.json("trainings")
         second = logged_elsewhere(log)
 
-        assert [first] == [training["training_id"] for training in listed]
-        assert [first, second] == [order.training.training_id for order in orders(log, 2)]
+        assert (start + 1, first) == (len(listed), listed[0]["training_id"])
+        assert [first, second] == [order.training.training_id for order in orders(log, 2, start)]
 
 
 def test_it_ends_when_it_is_asked_to_and_leaves_a_snapshot(deedbook: Command, log: SqliteLog) -> None:

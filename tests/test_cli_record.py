@@ -27,12 +27,18 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Command:
     return command
 
 
-@pytest.fixture
-def deedbook(tmp_path: Path) -> Command:
-    """The command, on a registry with one training."""
-    command = Command(tmp_path / "registry")
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """A registry with one training; nothing is added to it."""
+    command = Command(tmp_path_factory.mktemp("logged") / "registry")
     command.log({"metrics": {"mse": 0.5}})
     return command
+
+
+@pytest.fixture
+def deedbook(logged: Command, tmp_path: Path) -> Command:
+    """The command, on a registry of the test's own with one training."""
+    return logged.copied(tmp_path / "registry")
 
 
 # --- explain -------------------------------------------------------------------------------------

