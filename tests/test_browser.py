@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Download, Page, expect
 from deedbook.events.kafka.settings import kafka_settings
 from deedbook.events.kafka.topics import create_topics
 from deedbook.service.web.pages import collected
-from tests.servers.browsing import NARROW, WIDE, Site, Visit, browser, served, visiting
+from tests.servers.browsing import NARROW, WIDE, Site, Visit, browser, served, visiting, window
 from tests.servers.demo_data import DemoTold
 
 __all__ = ["browser"]
@@ -53,7 +53,7 @@ class Place:
             "/live": "/live",
             "/log": "/log",
             "/log/{topic}/{partition:int}/{position:int}": "/log/registry/0/30",
-            "/model": f"/model?name={MODEL}",
+            "/model": f"/model?name={MODEL}&after=2015-05-01",
             "/model/series": f"/model/series?name={MODEL}&metric=mse&by=city",
             "/sign-in": "/sign-in",
             "/sql": f"/sql?{urlencode({'query': query})}",
@@ -98,10 +98,31 @@ def place(story: DemoTold, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             yield Place(told, site, failed.training_id, passed.training_id, live.deployment_id)
 
 
+@pytest.fixture(scope="module")
+def scripted(browser: Browser) -> Iterator[Page]:
+    """A window for one visit after another."""
+    with window(browser) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def scriptless(browser: Browser) -> Iterator[Page]:
+    """A window in which no script runs."""
+    with window(browser, script=False) as page:
+        yield page
+
+
 @pytest.fixture
-def visit(browser: Browser, place: Place) -> Iterator[Visit]:
-    """A window on the site, in light colours."""
-    with visiting(browser, place.site.web) as visit:
+def visit(scripted: Page, place: Place) -> Iterator[Visit]:
+    """A visit to the site."""
+    with visiting(scripted, place.site.web) as visit:
+        yield visit
+
+
+@pytest.fixture
+def visit_without_script(scriptless: Page, place: Place) -> Iterator[Visit]:
+    """A visit to the site, without scripts."""
+    with visiting(scriptless, place.site.web) as visit:
         yield visit
 
 
@@ -110,6 +131,7 @@ PATHS = sorted(
 )
 
 
+WIDTH = "document.documentElement.scrollWidth"
 # Where points may be on a canvas: a cross of one strong colour.
 POINTS = """canvas => {
     const { width, height } = canvas, scale = width / canvas.getBoundingClientRect().width;
@@ -131,34 +153,31 @@ POINTS = """canvas => {
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize(("dark", "size"), [(False, WIDE), (True, NARROW)], ids=["light-wide", "dark-narrow"])
-def test_a_page_is_whole_and_bars_nobody(
-    browser: Browser,
-    place: Place,
-    path: str,
-    dark: bool,  # noqa: FBT001 - a parameter of the test
-    size: tuple[int, int],
-) -> None:
-    """It answers, its console is silent, nothing sticks out on a phone, and no rule of accessibility is broken."""
-    with visiting(browser, place.site.web, dark=dark, size=size) as visit:
-        page = visit.open(place.examples()[path])
-        if not dark:
-            page.wait_for_load_state("networkidle")
+def test_a_page_is_whole_and_bars_nobody(visit: Visit, place: Place, path: str) -> None:
+    """It answers, its console is silent, nothing sticks out on a phone, and no rule of accessibility is broken.
 
-        expect(page.locator("h1")).to_have_count(1)
-        assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
-        assert [] == visit.problems()
+    In light colours on a wide screen, and in dark ones on a narrow screen.
+    """
+    page = visit.open(place.examples()[path])
+    page.wait_for_load_state("networkidle")
+
+    expect(page.locator("h1")).to_have_count(1)
+    assert page.evaluate(WIDTH) <= WIDE[0]
+    assert [] == visit.problems()
+    visit.look(dark=True, size=NARROW)
+    expect(page.locator("h1")).to_have_count(1)
+    assert page.evaluate(WIDTH) <= NARROW[0]
+    assert [] == visit.problems()
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/model", "/failures", "/trainings/{training_id}", "/deployments", "/log"]
 )
-def test_a_page_needs_no_script(browser: Browser, place: Place, path: str) -> None:
+def test_a_page_needs_no_script(visit_without_script: Visit, place: Place, path: str) -> None:
     """All but the chart and the following of the log is there without one."""
-    with visiting(browser, place.site.web, script=False) as visit:
-        page = visit.open(place.examples()[path])
+    page = visit_without_script.open(place.examples()[path])
 
-        expect(page.locator("main")).to_contain_text(MODEL)
+    expect(page.locator("main")).to_contain_text(MODEL)
 
 
 def test_a_keyboard_is_enough(visit: Visit) -> None:
@@ -426,28 +445,27 @@ def test_a_question_in_sql_is_answered_as_table_chart_and_file(visit: Visit, tmp
     ids=["a mistake", "a write", "nothing"],
 )
 def test_a_question_that_is_refused_stays_to_be_mended(
-    browser: Browser, place: Place, question: str, answer: str
+    visit_without_script: Visit, question: str, answer: str
 ) -> None:
     """The page says why in a sentence, and keeps what was typed."""
-    with visiting(browser, place.site.web, script=False) as visit:
-        page = visit.page
-        page.goto(f"{place.site.web}/sql?{urlencode({'query': question})}")
-        visit.complaints[:] = [said for said in visit.complaints if "status of 4" not in said]
+    visit = visit_without_script
+    page = visit.open(f"/sql?{urlencode({'query': question})}")
+    visit.complaints[:] = [said for said in visit.complaints if "status of 4" not in said]
 
-        expect(page.get_by_label("One query")).to_have_value(question)
-        expect(page.locator("main")).to_contain_text(answer)
+    expect(page.get_by_label("One query")).to_have_value(question)
+    expect(page.locator("main")).to_contain_text(answer)
 
 
 # --- signing in ----------------------------------------------------------------------------------------------
 
 
-def test_a_reviewer_signs_in_and_is_who_overrode(browser: Browser, story: DemoTold, tmp_path: Path) -> None:
+def test_a_reviewer_signs_in_and_is_who_overrode(scripted: Page, story: DemoTold, tmp_path: Path) -> None:
     """With tokens nobody gets in without one; who signs in is the one on record, and signing out ends it."""
     with copied(story, tmp_path) as told:
         with told.connected() as registry:
             (failed,) = registry.search(outcome="failed")
         token = created_token(told, "ana", "reviewer")
-        with serving(told, "--no-validation") as site, visiting(browser, site.web) as visit:
+        with serving(told, "--no-validation") as site, visiting(scripted, site.web) as visit:
             sign_in_and_override(visit, failed.training_id, token)
 
         assert token not in (told.registry / "serve.log").read_text()
@@ -482,20 +500,20 @@ def created_token(told: DemoTold, name: str, role: str) -> str:
 # --- an empty registry ---------------------------------------------------------------------------------------
 
 
-def test_an_empty_registry_says_how_to_log_the_first_training(browser: Browser, tmp_path: Path) -> None:
+def test_an_empty_registry_says_how_to_log_the_first_training(scripted: Page, tmp_path: Path) -> None:
     """The first page shows the lines of Python and the command, with this registry's URL in them."""
-    with served(tmp_path) as site, visiting(browser, site.web) as visit:
+    with served(tmp_path) as site, visiting(scripted, site.web) as visit:
         says_how_to_begin(visit, str(tmp_path))
 
 
 @pytest.mark.soak
-def test_an_empty_registry_on_kafka_says_so_too(browser: Browser, kafka_url: str, tmp_path: Path) -> None:
+def test_an_empty_registry_on_kafka_says_so_too(scripted: Page, kafka_url: str, tmp_path: Path) -> None:
     """With its URL."""
     create_topics(kafka_settings(kafka_url), partitions=2)
     artifacts = str(tmp_path / "artifacts")
     with (
         served(tmp_path / "registry", url=kafka_url, DEEDBOOK_ARTIFACTS=artifacts) as site,
-        visiting(browser, site.web) as visit,
+        visiting(scripted, site.web) as visit,
     ):
         says_how_to_begin(visit, kafka_url)
 

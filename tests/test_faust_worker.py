@@ -19,10 +19,8 @@ from uuid import uuid4
 
 import pytest
 from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, TopicPartition
-from typer.testing import CliRunner
 
 from deedbook.artifacts.store import LocalArtifactStore
-from deedbook.cli.program import app
 from deedbook.consumers.faust.app import group_of
 from deedbook.consumers.faust.worker import follow
 from deedbook.consumers.sandbox import Sandbox
@@ -45,7 +43,7 @@ from deedbook.events.kafka.log import KafkaLog
 from deedbook.events.kafka.settings import KafkaSettings, kafka_settings
 from deedbook.events.kafka.topics import create_topics
 from deedbook.events.log import NewRecord
-from tests.command import PATIENCE_SECONDS, PROGRAM, THRESHOLD_POLICY, ended, next_line
+from tests.command import PATIENCE_SECONDS, PROGRAM, THRESHOLD_POLICY, ended, next_line, run
 from tests.servers.kafka import KafkaCluster, own_kafka, quiet_admin
 from tests.servers.ports import HOST, free_ports
 from tests.servers.properties import Security
@@ -390,9 +388,9 @@ class Commands:
 
     def __call__(self, *arguments: str, given: str = "") -> str:
         """Run a command that must succeed, and return what it wrote."""
-        result = CliRunner().invoke(app, arguments, input=given, env=dict(self.environment))
-        assert 0 == result.exit_code, result.output
-        return result.stdout
+        done = run(*arguments, given=given, env=self.environment)
+        assert 0 == done.status, done.err
+        return done.out
 
     def log(self, *trainings: tuple[str, float]) -> list[str]:
         """Log a training for each model and value of its metric, have them announced, and return their ids."""

@@ -19,10 +19,8 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
-from typer.testing import CliRunner
 
 import deedbook
-from deedbook.cli.program import app
 from deedbook.events.codec import Codec
 from deedbook.events.errors import AccessDenied
 from deedbook.events.facts import (
@@ -37,7 +35,7 @@ from deedbook.events.facts import (
 )
 from deedbook.events.kafka.log import KafkaLog
 from deedbook.events.kafka.settings import kafka_settings
-from tests.command import PROGRAM, Ended, next_line
+from tests.command import PROGRAM, Ended, next_line, run
 from tests.facts_by_hand import Pen, id_of, training
 from tests.golden.write_bodies import SAMPLES
 from tests.servers.kafka import KafkaCluster, own_kafka
@@ -202,8 +200,7 @@ class Doors:
     def command(self, user: str, mode: str, *arguments: str, password: str = "") -> Ended:
         """A command run by a user, in a folder of the user's own."""
         settings = self.settings(user, mode, password)
-        done = CliRunner().invoke(app, ["--url", self.url(mode), *arguments], env=settings)
-        return Ended(done.exit_code, done.stdout, done.stderr)
+        return run("--url", self.url(mode), *arguments, env=settings)
 
     @contextmanager
     def running(self, user: str, mode: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:

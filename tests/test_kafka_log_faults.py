@@ -110,12 +110,12 @@ def test_what_is_acknowledged_around_a_power_failure_is_there_once_and_in_order(
         threads.append(threading.Thread(target=read))
         for thread in threads:
             thread.start()
-        while appended() < 100:
+        while appended() < 40:
             time.sleep(0.01)
         cluster.kill(1)
         before = appended()
         cluster.start(1)
-        while appended() < before + 40:
+        while appended() < before + 20:
             time.sleep(0.01)
         enough.set()
         for thread in threads:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, sync_playwright
 
 PATIENCE_SECONDS = 60.0
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -82,56 +82,89 @@ def served(folder: Path, *arguments: str, url: str = "", **settings: str) -> Ite
         process.wait(timeout=30)
 
 
+# Charts are drawn anew when colours change: the canvases that were there give way to as many others.
+DRAWN_ANEW = """before => before.every(one => !one.isConnected)
+    && document.querySelectorAll("main canvas").length === before.length"""
+# Describing what is in order takes longer than looking: it is counted alone.
+LOOKED_AT = "axe.run({ resultTypes: ['violations'] }).then(found => found.violations)"
+
+
 class Visit:
-    """A visitor's window: what its console says is kept, and any complaint in it fails the test at the end."""
+    """What a visitor does in a window: what its console says is kept, and any complaint fails the test at the end."""
 
-    def __init__(self, context: BrowserContext, base: str) -> None:
+    def __init__(self, page: Page, base: str) -> None:
         self.base = base
-        self.page: Page = context.new_page()
+        self.page = page
         self.complaints: list[str] = []
-        self.page.on(
-            "console",
-            lambda said: self.complaints.append(said.text) if said.type in {"error", "warning"} else None,
-        )
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._noted)
+        page.on("console", self._said)
+        page.on("pageerror", self._failed)
+        page.on("request", self._noted)
 
-    def _noted(self, request: object) -> None:
-        url = str(getattr(request, "url", ""))
-        if not url.startswith((self.base, "data:", "blob:")):
-            self.complaints.append(f"something from elsewhere: {url}")
+    def leave(self) -> None:
+        """Let go of the window."""
+        self.page.remove_listener("console", self._said)
+        self.page.remove_listener("pageerror", self._failed)
+        self.page.remove_listener("request", self._noted)
+
+    def _said(self, said: ConsoleMessage) -> None:
+        if said.type in {"error", "warning"}:
+            self.complaints.append(said.text)
+
+    def _failed(self, error: Error) -> None:
+        self.complaints.append(str(error))
+
+    def _noted(self, request: Request) -> None:
+        if not request.url.startswith((self.base, "data:", "blob:")):
+            self.complaints.append(f"something from elsewhere: {request.url}")
 
     def open(self, path: str) -> Page:
         """Open a page of the site, and wait until it is all there."""
         self.page.goto(self.base + path)
         return self.page
 
-    def problems(self, *rules: str) -> list[str]:
-        """What a checker of accessibility finds on the page that is open, by all of its rules or by these alone."""
-        # What is in order is counted, not described: describing it takes longer than looking.
-        options: dict[str, object] = {"resultTypes": ["violations"]}
-        if rules:
-            options["runOnly"] = {"type": "rule", "values": list(rules)}
-        found = Axe().run(self.page, options=options).response["violations"]
+    def look(self, *, dark: bool, size: tuple[int, int]) -> None:
+        """Look at the page in dark colours or in light ones, on a screen of a size; wait until it is drawn so."""
+        before = self.page.evaluate_handle("[...document.querySelectorAll('main canvas')]")
+        width, height = size
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.emulate_media(color_scheme="dark" if dark else "light")
+        self.page.wait_for_function(DRAWN_ANEW, arg=before)
+
+    def problems(self) -> list[str]:
+        """What a checker of accessibility finds on the page that is open, by all of its rules."""
+        if self.page.evaluate("typeof axe") == "undefined":
+            self.page.evaluate(Axe().axe_script)
+        found = self.page.evaluate(LOOKED_AT)
         return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
 
 
 @contextmanager
-def visiting(
-    browser: Browser, base: str, *, dark: bool = False, size: tuple[int, int] = WIDE, script: bool = True
-) -> Iterator[Visit]:
-    """A window on a site, in light or dark, wide or narrow, with or without scripts."""
-    width, height = size
+def window(browser: Browser, *, script: bool = True) -> Iterator[Page]:
+    """A window for one visit after another, with or without scripts: opening one costs as much as several pages."""
+    width, height = WIDE
     context = browser.new_context(
         viewport={"width": width, "height": height},
-        color_scheme="dark" if dark else "light",
         java_script_enabled=script,
         locale="en-GB",
         timezone_id="UTC",
     )
     try:
-        visit = Visit(context, base)
+        yield context.new_page()
+    finally:
+        context.close()
+
+
+@contextmanager
+def visiting(page: Page, base: str) -> Iterator[Visit]:
+    """A visit to a site: wide, in light colours, by somebody whom it doesn't know yet."""
+    width, height = WIDE
+    page.goto("about:blank")
+    page.context.clear_cookies()
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme="light")
+    visit = Visit(page, base)
+    try:
         yield visit
         assert [] == visit.complaints
     finally:
-        context.close()
+        visit.leave()

@@ -68,15 +68,17 @@ class DemoTold:
 
     def ask(self, *command: str) -> Any:  # noqa: ANN401 - whatever a command says in JSON
         """Return what a reading command says about the registry."""
-        done = self.run("--url", self.url, *command, "--json")
-        assert ("", 0) == (done.stderr, done.returncode)
-        return json.loads(done.stdout)
+        from tests.command import run
+
+        done = run("--url", self.address, *command, "--json", env=self.settings)
+        assert ("", 0) == (done.err, done.status)
+        return json.loads(done.out)
 
     def sql(self, query: str) -> list[dict[str, Any]]:
         """Return the rows of a query."""
-        found = self.ask("sql", query)
-        names = [column["name"] for column in found["columns"]]
-        return [dict(zip(names, row, strict=True)) for row in found["rows"]]
+        with self.connected() as registry:
+            found = registry.sql(query)
+        return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
 
     def copied_to(self, folder: Path) -> DemoTold:
         """A copy in a folder that doesn't exist yet; of a registry on Kafka on topics of its own."""
