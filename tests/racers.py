@@ -5,23 +5,28 @@ A test's own process has the threads of DuckDB and Arrow: what is forked from it
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from deedbook.events.codec import Codec
 from deedbook.events.sqlite_log import SqliteLog
+from deedbook.projector.loop import Bounds, Projector
 from deedbook.projector.projection import Projection
+from deedbook.projector.store import Store
 from deedbook.projector.view import default_policy
 from tests.facts_by_hand import Pen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 TESTS = Path(__file__).parent
 # Other people's packages are called `tests`, too: this one is found by its folder.
@@ -30,14 +35,24 @@ import sys, types
 tests = sys.modules["tests"] = types.ModuleType("tests")
 tests.__path__ = [sys.argv[1]]
 from tests import racers
-racers.fork(getattr(racers, sys.argv[2]), racers.Path(sys.argv[3]), int(sys.argv[4]))
+racers.run(sys.argv[2], racers.Path(sys.argv[3]), sys.argv[4:])
 """
 
 
 def started(name: str, folder: Path, count: int) -> subprocess.Popen[bytes]:
     """A process that runs one of the functions below in so many processes; it ends well if they all do."""
-    command = [sys.executable, "-c", START, str(TESTS), name, str(folder), str(count)]
-    return subprocess.Popen(command)
+    return subprocess.Popen([sys.executable, "-c", START, str(TESTS), name, str(folder), str(count)])
+
+
+def run(name: str, folder: Path, count: list[str]) -> None:
+    """What a started process does."""
+    # DuckDB loads it at the first value that it is handed: once for all of them, where it is there.
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pandas")
+    if count:
+        fork(globals()[name], folder, int(count[0]))
+    else:
+        fork_projectors(globals()[name], folder)
 
 
 def fork(run: Callable[[Path, int], None], folder: Path, count: int) -> None:
@@ -74,11 +89,11 @@ def bind(folder: Path, number: int) -> None:
 
 
 def count(folder: Path, number: int) -> None:
-    """Append six trainings, and see each."""
+    """Append four trainings, and see each."""
     pen = Pen(f"process {number}")
     codec = Codec()
     log = SqliteLog(folder)
-    for turn in range(6):
+    for turn in range(4):
         ((_, position),) = log.append("registry", [codec.encode(pen.logged(f"{number} {turn}"))])
         with Projection(folder, log, codec).caught_up() as connection:
             row = connection.execute("select max(position) from events").fetchone()
@@ -114,3 +129,90 @@ def write_on(folder: Path, number: int) -> None:
         if turn % 10 == 0:  # each of them is a transaction of its own
             log.append("registry", [codec.encode(pen.amended(names[-1], mse=float(turn)))])
         time.sleep(0.1)
+
+
+# --- projectors that are there to be killed ------------------------------------------------------
+
+
+def fork_projectors(run: Callable[[Path, int], None], folder: Path) -> None:
+    """Fork a projector for each number on standard input; say that it was begun, and how it has ended."""
+    Codec()
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            try:
+                run(folder, int(line))
+            except BaseException:  # noqa: BLE001 - nothing of the parent's may run in the child
+                traceback.print_exc()
+            os._exit(1)
+        print(child, flush=True)  # noqa: T201 - this is how its parent knows
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)  # noqa: T201
+
+
+class Projectors:
+    """Projectors, one after the other, each a process of its own; it runs `fold_on` or `fold_and_die`."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def start(self, number: int) -> int:
+        """Start one with its number and return its process id; the one before must have ended."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{number}\n")
+        self._process.stdin.flush()
+        return int(self._line())
+
+    def status(self) -> int:
+        """Wait for the end of the one that was started last; negative: the signal that ended it."""
+        return int(self._line())
+
+    def _line(self) -> str:
+        stdout: IO[str] | None = self._process.stdout
+        assert stdout is not None
+        return stdout.readline()
+
+
+@contextlib.contextmanager
+def projectors(name: str, folder: Path) -> Iterator[Projectors]:
+    """Start the process that forks projectors; it ends afterwards."""
+    command = [sys.executable, "-c", START, str(TESTS), name, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield Projectors(process)
+        finally:
+            process.kill()
+
+
+def fold_on(folder: Path, bites: int) -> None:
+    """Fold what comes, in batches of so many, until killed; a file named open says that the projection is."""
+    log = SqliteLog(folder)
+    store = Store(folder / "projection.duckdb", log_identity=log.identity())
+    projector = Projector(log, store, Codec(), bounds=Bounds(max_records=bites))
+    (folder / "open").touch()
+    while True:
+        if not projector.catch_up():
+            log.read("registry", 0, log.end("registry"), timeout_seconds=0.05)
+
+
+class Dying:
+    """A connection, until so many statements were sent."""
+
+    def __init__(self, connection: object, left: int) -> None:
+        self._connection = connection
+        self._left = left
+
+    def __getattr__(self, name: str) -> object:
+        """Return what is asked of the connection, or die before it."""
+        self._left -= 1
+        if self._left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return getattr(self._connection, name)
+
+
+def fold_and_die(folder: Path, statements: int) -> None:
+    """Fold, and be killed after so many statements; or, if there are fewer, at the end, with all left open."""
+    log = SqliteLog(folder)
+    store = Store(folder / "projection.duckdb", log_identity=log.identity())
+    store.connection = Dying(store.connection, statements)  # type: ignore[assignment]
+    Projector(log, store, Codec(), bounds=Bounds(max_records=4)).catch_up()
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,30 +13,37 @@ from deedbook.events.errors import LogUnavailable
 from deedbook.events.facts import VALIDATIONS, TrainingLogged, ValidationRequested
 from deedbook.events.log import NewRecord
 from deedbook.events.sqlite_log import SqliteLog
+from tests.caught_up import caught_up
 from tests.facts_by_hand import Pen, training
 from tests.folded import Registry, Ticking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from deedbook.events.log import Log
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    """A registry with three trainings, of which each waits for a verdict."""
-    registry = Registry(tmp_path)
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a registry with three trainings, of which each waits for a verdict."""
+    registry = Registry(tmp_path_factory.mktemp("folded") / "registry")
     pen = Pen()
     registry.append(*(TrainingLogged(**pen.envelope(), training=training(name)) for name in ("a", "b", "c")))
-    return registry
+    registry.fold()
+    registry.log.close()
+    return registry.folder
+
+
+@pytest.fixture
+def registry(folded: Path, tmp_path: Path) -> Registry:
+    """A copy of that one."""
+    return Registry(Path(shutil.copytree(folded, tmp_path / "registry")))
 
 
 def announce(registry: Registry, log: Log | None = None, announcer: Announcer | None = None) -> int:
     """Fold what is new and announce what follows; return how much was said."""
-    registry.fold()
     announcer = announcer or Announcer(log or registry.log, registry.codec, clock=Ticking())
-    with registry.store() as store:
+    with caught_up(registry) as store:
         return announcer.announce(store.connection)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import struct
 import types
@@ -18,12 +19,13 @@ import avro.schema
 import fastavro
 import pytest
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deedbook.events import facts
 from deedbook.events.codec import (
     Codec,
+    Schema,
     current_schema,
     decode_body,
     released_schemas,
@@ -37,7 +39,8 @@ from deedbook.events.strict import check_strictly
 
 GOLDEN = Path(__file__).parent / "golden"
 SCHEMAS = [schema for versions in released_schemas().values() for schema in versions]
-TITLES = [f"{schema.name}.v{schema.version}" for schema in SCHEMAS]
+BY_TITLE = {f"{schema.name}.v{schema.version}": schema for schema in SCHEMAS}
+TITLES = list(BY_TITLE)
 NAMES = [cls.__name__ for cls in FACTS]
 LONGS = st.integers(-(1 << 63), (1 << 63) - 1)
 TIMES = st.integers(0, 253_402_300_799_999_999)
@@ -97,6 +100,7 @@ def with_header(new: NewRecord, name: str, value: bytes) -> Record:
     return recorded(new, headers=tuple((n, value if n == name else v) for n, v in new.headers))
 
 
+@functools.cache
 def golden(title: str) -> bytes:
     """The golden body of a schema."""
     return (GOLDEN / "bodies" / f"{title}.bin").read_bytes()
@@ -112,17 +116,34 @@ def zigzag(number: int) -> bytes:
     return bytes([*out, rest])
 
 
+# Each is made once: what a strategy learns of itself is dear.
+ANY_FACT = {cls: facts_of(cls) for cls in FACTS}
+
+
+def goes_and_comes_back(fact: Fact) -> None:
+    """Encode a fact and decode it again; compare every bit."""
+    decoded = Codec().decode(recorded(Codec().encode(fact)))
+    assert type(decoded) is type(fact)
+    assert bits(asdict(fact)) == bits(asdict(decoded))
+
+
 class TestRoundTrip:
     """Encoding and decoding again."""
 
     @pytest.mark.parametrize("cls", FACTS, ids=NAMES)
+    @settings(max_examples=40)
     @given(data=st.data())
     def test_any_fact_comes_back_bit_for_bit(self, cls: type[Fact], data: st.DataObject) -> None:
         """Every class, every value its fields can hold."""
-        fact = data.draw(facts_of(cls))
-        decoded = Codec().decode(recorded(Codec().encode(fact)))
-        assert type(decoded) is cls
-        assert bits(asdict(fact)) == bits(asdict(decoded))
+        goes_and_comes_back(data.draw(ANY_FACT[cls]))
+
+    @pytest.mark.soak
+    @pytest.mark.parametrize("cls", FACTS, ids=NAMES)
+    @settings(max_examples=500)
+    @given(data=st.data())
+    def test_very_many_facts_come_back_bit_for_bit(self, cls: type[Fact], data: st.DataObject) -> None:
+        """The test above, for as long as somebody has patience."""
+        goes_and_comes_back(data.draw(ANY_FACT[cls]))
 
     @pytest.mark.parametrize("title", TITLES)
     def test_headers_follow_cloudevents(self, title: str) -> None:
@@ -294,6 +315,31 @@ class TestDistrust:
             decode_body(schema, body.getvalue())
 
 
+@functools.cache
+def mutated(body: bytes) -> st.SearchStrategy[bytes]:
+    """A body with other bytes in one to three places."""
+    changes = st.lists(st.tuples(st.integers(0, len(body) - 1), st.integers(0, 255)), min_size=1, max_size=3)
+
+    def changed(places: list[tuple[int, int]]) -> bytes:
+        copied = bytearray(body)
+        for at, byte in places:
+            copied[at] = byte
+        return bytes(copied)
+
+    return changes.map(changed)
+
+
+def is_read_or_refused(schema: Schema, body: bytes) -> None:
+    """Decode a body; what comes out must be there again once it is written and read."""
+    try:
+        fact = decode_body(schema, body)
+    except Undecodable:
+        return
+    check_strictly(schema.plain, body)
+    again = decode_body(schema, Codec().encode(replace(fact, occurred_at=0)).value)
+    assert bits(asdict(replace(fact, occurred_at=0))) == bits(asdict(again))
+
+
 class TestByTheLetter:
     """Bodies that no encoder of ours writes, for which decoders would differ."""
 
@@ -306,7 +352,7 @@ class TestByTheLetter:
     @pytest.mark.parametrize("title", TITLES)
     def test_trailing_bytes_are_refused(self, title: str) -> None:
         """A body is consumed to its last byte."""
-        schema = next(s for s in SCHEMAS if f"{s.name}.v{s.version}" == title)
+        schema = BY_TITLE[title]
         for more in (b"\x00", b"\x00" * 7, golden(title)):
             with pytest.raises(Undecodable):
                 decode_body(schema, golden(title) + more)
@@ -314,7 +360,7 @@ class TestByTheLetter:
     @pytest.mark.parametrize("title", TITLES)
     def test_bodies_that_end_early_are_refused(self, title: str) -> None:
         """Wherever they were cut."""
-        schema = next(s for s in SCHEMAS if f"{s.name}.v{s.version}" == title)
+        schema = BY_TITLE[title]
         body = golden(title)
         for length in range(len(body)):
             with pytest.raises(Undecodable):
@@ -323,7 +369,7 @@ class TestByTheLetter:
     @pytest.mark.parametrize("title", TITLES)
     def test_the_strict_walk_accepts_what_the_encoder_writes(self, title: str) -> None:
         """It says no only to what is wrong."""
-        schema = next(s for s in SCHEMAS if f"{s.name}.v{s.version}" == title)
+        schema = BY_TITLE[title]
         check_strictly(schema.plain, golden(title))
 
     def test_arrays_written_in_blocks_are_accepted(self) -> None:
@@ -385,20 +431,19 @@ class TestByTheLetter:
             decode_body(schema, body.getvalue()[:-2] + b"\x02" + body.getvalue()[-1:])
 
     @pytest.mark.parametrize("title", TITLES)
+    @settings(max_examples=40)
     @given(data=st.data())
     def test_mutated_bodies_end_in_a_fact_or_in_undecodable(self, title: str, data: st.DataObject) -> None:
         """Nothing else comes out, and a fact that comes out is the same once written and read again."""
-        schema = next(s for s in SCHEMAS if f"{s.name}.v{s.version}" == title)
-        body = bytearray(golden(title))
-        for _ in range(data.draw(st.integers(1, 3))):
-            body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
-        try:
-            fact = decode_body(schema, bytes(body))
-        except Undecodable:
-            return
-        check_strictly(schema.plain, bytes(body))
-        again = decode_body(schema, Codec().encode(replace(fact, occurred_at=0)).value)
-        assert bits(asdict(replace(fact, occurred_at=0))) == bits(asdict(again))
+        is_read_or_refused(BY_TITLE[title], data.draw(mutated(golden(title))))
+
+    @pytest.mark.soak
+    @pytest.mark.parametrize("title", TITLES)
+    @settings(max_examples=1_000)
+    @given(data=st.data())
+    def test_very_many_mutated_bodies_end_so(self, title: str, data: st.DataObject) -> None:
+        """The test above, for as long as somebody has patience."""
+        is_read_or_refused(BY_TITLE[title], data.draw(mutated(golden(title))))
 
 
 class TestGolden:
@@ -407,7 +452,7 @@ class TestGolden:
     @pytest.mark.parametrize("title", TITLES)
     def test_golden_bodies_mean_what_they_meant(self, title: str) -> None:
         """Decoded with the schema they name, they give the recorded values, to the last digit."""
-        schema = next(s for s in SCHEMAS if f"{s.name}.v{s.version}" == title)
+        schema = BY_TITLE[title]
         decoded = json.dumps(asdict(decode_body(schema, golden(title))), indent=2, ensure_ascii=False)
         expected = (GOLDEN / "bodies" / f"{title}.json").read_text(encoding="utf-8")
         assert expected == decoded + "\n"
@@ -523,7 +568,7 @@ class TestSchemas:
     @pytest.mark.parametrize("title", TITLES)
     def test_every_field_and_every_enum_has_a_default(self, title: str) -> None:
         """So that any version can be read as any other."""
-        plain = json.loads(next(s for s in SCHEMAS if f"{s.name}.v{s.version}" == title).text)
+        plain = json.loads(BY_TITLE[title].text)
         for part in parts(plain):
             match part:
                 case {"type": "record", "fields": all_fields}:
@@ -534,7 +579,7 @@ class TestSchemas:
     @pytest.mark.parametrize("title", TITLES)
     def test_no_schema_can_hang_or_crash_a_decoder(self, title: str) -> None:
         """No recursion, no items of no bytes, no decimals, nothing but the types of facts."""
-        plain = json.loads(next(s for s in SCHEMAS if f"{s.name}.v{s.version}" == title).text)
+        plain = json.loads(BY_TITLE[title].text)
         allowed = {"string", "long", "double", "boolean"}
 
         def look(schema: Any, inside: tuple[str, ...]) -> None:  # noqa: ANN401 - a schema

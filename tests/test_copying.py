@@ -81,13 +81,8 @@ def test_everything_is_carried_as_it_was(tmp_path: Path) -> None:
         assert outcome.records == outcome.carried == sum(log.ends(TOPICS).values())
 
 
-@settings(max_examples=5)
-@given(written=logs())
-def test_a_copy_of_any_log_folds_to_the_same_state(
-    tmp_path_factory: pytest.TempPathFactory, written: Written
-) -> None:
-    """Whatever is on it: the hash, which looks at positions, times and decisions, is the same."""
-    folder = tmp_path_factory.mktemp("copies")
+def fold_and_copy(folder: Path, written: Written) -> None:
+    """Fold a log and a copy of it; compare both."""
     here, there = Registry(folder / "here"), folder / "there"
     for topic, record in written.records:
         here.append(record, topic=topic)
@@ -99,6 +94,25 @@ def test_a_copy_of_any_log_folds_to_the_same_state(
 
     assert here.fold() == copy.fold()
     assert here.decisions() == copy.decisions()
+
+
+@settings(max_examples=3)
+@given(written=logs())
+def test_a_copy_of_any_log_folds_to_the_same_state(
+    tmp_path_factory: pytest.TempPathFactory, written: Written
+) -> None:
+    """Whatever is on it: the hash, which looks at positions, times and decisions, is the same."""
+    fold_and_copy(tmp_path_factory.mktemp("copies"), written)
+
+
+@pytest.mark.soak
+@settings(max_examples=100)
+@given(written=logs())
+def test_copies_of_many_logs_fold_to_the_same_state(
+    tmp_path_factory: pytest.TempPathFactory, written: Written
+) -> None:
+    """The test above, for as long as somebody has patience."""
+    fold_and_copy(tmp_path_factory.mktemp("copies"), written)
 
 
 def test_nobody_opens_an_unfinished_copy(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import math
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +23,7 @@ from deedbook.events.codec import Codec
 from deedbook.events.errors import InvalidInput, NotFound
 from deedbook.events.facts import (
     METRICS,
+    TOPICS,
     Artifact,
     Direction,
     Metric,
@@ -29,8 +31,9 @@ from deedbook.events.facts import (
     Training,
 )
 from deedbook.events.log import MAX_BODY_BYTES
+from deedbook.events.sqlite_log import SqliteLog
 from tests.logged_facts import facts_on
-from tests.reached import EMBEDDED, either_way, reached
+from tests.reached import EMBEDDED, either_way, log_folder, reached
 
 THEN = datetime(2024, 5, 1, 14, 5, tzinfo=UTC)
 
@@ -40,6 +43,19 @@ def registry(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Registr
     """A registry of the test's own, without an event; embedded, it is not yet there."""
     with reached(tmp_path / "registry", getattr(request, "param", EMBEDDED)) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry that many tests log to, each a training of its own, and ask for that one alone."""
+    with reached(tmp_path_factory.mktemp("shared") / "registry", EMBEDDED) as found:
+        yield found
+
+
+def ends_of(registry: Registry) -> dict[tuple[str, int], int]:
+    """Where each topic of a registry's log ends."""
+    with closing(SqliteLog(log_folder(registry))) as log:
+        return log.ends(TOPICS)
 
 
 # --- logging a training that is over -----------------------------------------------------------
@@ -91,46 +107,73 @@ def test_a_logged_training_can_be_read_back_whole(registry: Registry) -> None:
     assert {"team": "pricing"} == detail.tags
 
 
+PARAMETERS: list[tuple[object, str, float | None]] = [
+    ("Austin", "Austin", None),
+    ("007", "007", None),
+    ("", "", None),
+    (3, "3", 3.0),
+    (0.1, "0.1", 0.1),
+    (1e-300, "1e-300", 1e-300),
+    (True, "true", None),
+    (None, "null", None),
+    ([64, 64], "[64, 64]", None),
+    ((64, np.int64(32)), "[64, 32]", None),
+    ({"lr": 0.1}, '{"lr": 0.1}', None),
+    (np.float64(0.1), "0.1", 0.1),
+    (np.int32(7), "7", 7.0),
+    (np.bool_(True), "true", None),  # noqa: FBT003 - the very value
+    (np.str_("Austin"), "Austin", None),
+    (Decimal("0.10"), "0.10", 0.1),
+    (math.nan, "nan", math.nan),
+    ("\N{LATIN SMALL LETTER E}\N{COMBINING ACUTE ACCENT}", "e\N{COMBINING ACUTE ACCENT}", None),
+]
+METRIC_VALUES: list[Any] = [
+    1,
+    0.1,
+    np.float32(0.5),
+    np.int64(2),
+    np.array(3.0),
+    Decimal("0.5"),
+    math.nan,
+    math.inf,
+    -math.inf,
+]
+
+
+@pytest.fixture(scope="module")
+def with_parameter(shared: Registry) -> list[str]:
+    """A training with each of those values as its parameter."""
+    return [shared.log_training("m", parameters={"p": value}) for value, _, _ in PARAMETERS]
+
+
+@pytest.fixture(scope="module")
+def with_metric(shared: Registry) -> list[str]:
+    """A training with each of those values as its metric."""
+    return [shared.log_training("m", metrics={"x": value}) for value in METRIC_VALUES]
+
+
 @pytest.mark.parametrize(
-    ("value", "text", "number"),
-    [
-        ("Austin", "Austin", None),
-        ("007", "007", None),
-        ("", "", None),
-        (3, "3", 3.0),
-        (0.1, "0.1", 0.1),
-        (1e-300, "1e-300", 1e-300),
-        (True, "true", None),
-        (None, "null", None),
-        ([64, 64], "[64, 64]", None),
-        ((64, np.int64(32)), "[64, 32]", None),
-        ({"lr": 0.1}, '{"lr": 0.1}', None),
-        (np.float64(0.1), "0.1", 0.1),
-        (np.int32(7), "7", 7.0),
-        (np.bool_(True), "true", None),  # noqa: FBT003 - the very value
-        (np.str_("Austin"), "Austin", None),
-        (Decimal("0.10"), "0.10", 0.1),
-        (math.nan, "nan", math.nan),
-        ("\N{LATIN SMALL LETTER E}\N{COMBINING ACUTE ACCENT}", "e\N{COMBINING ACUTE ACCENT}", None),
-    ],
+    ("at", "text", "number"), [(at, text, number) for at, (_, text, number) in enumerate(PARAMETERS)]
 )
 def test_a_parameter_is_a_text_and_a_number_where_it_is_one(
-    registry: Registry, value: object, text: str, number: float | None
+    shared: Registry, with_parameter: list[str], at: int, text: str, number: float | None
 ) -> None:
     """Whatever library the value comes from; a text is kept to the letter."""
-    (parameter,) = registry.training_info(registry.log_training("m", parameters={"p": value})).parameters
+    (parameter,) = shared.training_info(with_parameter[at]).parameters
 
     assert text == parameter.value
     assert repr(number) == repr(parameter.value_number)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [1, 0.1, np.float32(0.5), np.int64(2), np.array(3.0), Decimal("0.5"), math.nan, math.inf, -math.inf],
-)
-def test_any_number_is_a_metric(registry: Registry, value: Any) -> None:  # noqa: ANN401 - any library's number
+@pytest.mark.parametrize(("at", "value"), list(enumerate(METRIC_VALUES)))
+def test_any_number_is_a_metric(
+    shared: Registry,
+    with_metric: list[str],
+    at: int,
+    value: Any,  # noqa: ANN401 - any library's number
+) -> None:
     """NaN and the infinities too: they are what was measured."""
-    (metric,) = registry.training_info(registry.log_training("m", metrics={"x": value})).metrics
+    (metric,) = shared.training_info(with_metric[at]).metrics
 
     assert repr(float(value)) == repr(metric.value)
 
@@ -181,19 +224,17 @@ BAD_TRAININGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("given", BAD_TRAININGS.values(), ids=BAD_TRAININGS)
-def test_a_training_that_is_not_well_formed_is_refused_whole(
-    registry: Registry, given: dict[str, Any]
-) -> None:
+def test_a_training_that_is_not_well_formed_is_refused_whole(shared: Registry, given: dict[str, Any]) -> None:
     """One sentence, and nothing is on the log."""
-    registry.log_training("before")
+    before = ends_of(shared)
 
     if given is BAD_TRAININGS["a body that is too large"]:
         given = {**given, "metrics": {f"{n:0200}": 1.0 for n in range(3_000)}}
     with pytest.raises(InvalidInput) as refused:
-        registry.log_training(**{"model": "m", **given})
+        shared.log_training(**{"model": "m", **given})
 
     assert "\n" not in str(refused.value)
-    assert 1 == len(facts_on(registry))
+    assert before == ends_of(shared)
 
 
 def test_a_second_look_is_as_strict_as_the_first(registry: Registry) -> None:
@@ -476,12 +517,12 @@ BAD_CALLS: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("call", BAD_CALLS.values(), ids=BAD_CALLS)
-def test_a_bad_call_is_refused_where_it_is_made(registry: Registry, call: Callable[[Any], object]) -> None:
+def test_a_bad_call_is_refused_where_it_is_made(shared: Registry, call: Callable[[Any], object]) -> None:
     """The training can go on: nothing of the call is kept."""
-    with registry.training("m") as training, pytest.raises(InvalidInput):
+    with shared.training("m") as training, pytest.raises(InvalidInput):
         call(training)
 
-    detail = registry.training_info(training.training_id)
+    detail = shared.training_info(training.training_id)
     assert ((), (), "") == (detail.metrics, detail.step_metrics, detail.artifact_sha256)
 
 

@@ -22,7 +22,9 @@ from deedbook.events.log import NewRecord
 from deedbook.events.shape import problem_of
 from deedbook.projector.decision import Accepted, Ignored, Rejected
 from deedbook.projector.fine import surely_fine
-from deedbook.projector.state_hash import table_hash
+from deedbook.projector.state_hash import state_hash, table_hash
+from deedbook.projector.store import Store
+from tests.caught_up import caught_up
 from tests.facts_by_hand import Pen, id_of
 from tests.folded import Registry
 from tests.pure_fold import PureFold
@@ -38,6 +40,13 @@ def decided(fold: PureFold) -> list[tuple[str, int, str, str | None]]:
     )
 
 
+def decisions(store: Store) -> list[tuple[Any, ...]]:
+    """What was decided, as `Registry.decisions` says it."""
+    return store.connection.execute(
+        "select topic, position, decision, reason from events order by all"
+    ).fetchall()
+
+
 def read_in_bites(written: Written, data: st.DataObject) -> None:
     """Fold a log while it is written, in small batches with restarts; fold it at once; compare both."""
     with tempfile.TemporaryDirectory() as folder:
@@ -45,20 +54,20 @@ def read_in_bites(written: Written, data: st.DataObject) -> None:
         count = len(written.records)
         stops = sorted(data.draw(st.lists(st.integers(0, count), max_size=3), label="restarts at"))
         bites = data.draw(st.sampled_from([1, 2, 7, 20, 50]), label="records per batch")
-        live = ""
         for start, stop in zip([0, *stops], [*stops, count], strict=True):
             for topic, record in written.records[start:stop]:
                 registry.append(record, topic=topic)
-            live = registry.fold("live", max_records=bites)
-        at_once = registry.fold("at once")
-
-        assert decided(written.fold) == registry.decisions("live")
-        assert decided(written.fold) == registry.decisions("at once")
-        assert at_once == live
+            with caught_up(registry, "live", max_records=bites):
+                pass
+        # Once more, in a projector that finds nothing to do.
+        with caught_up(registry, "live") as live, caught_up(registry, "at once") as at_once:
+            assert decided(written.fold) == decisions(live)
+            assert decided(written.fold) == decisions(at_once)
+            assert state_hash(at_once.connection) == state_hash(live.connection)
         registry.log.close()
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(logs(), st.data())
 def test_any_batches_and_restarts_give_the_state_that_the_pure_fold_decides(
     written: Written, data: st.DataObject
@@ -78,24 +87,23 @@ def test_many_batches_and_restarts_give_the_same_state(written: Written, data: s
 # --- duplicates ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=8)
-@given(logs())
-def test_a_log_delivered_twice_decides_nothing_anew(written: Written) -> None:
-    """Every event appended once more is ignored, and no table but the timeline sees it."""
+def deliver_twice(written: Written) -> None:
+    """Append a log and append it again; compare what is known then with what was known before."""
     with tempfile.TemporaryDirectory() as folder:
         registry = Registry(Path(folder))
         for topic, record in written.records:
             registry.append(record, topic=topic)
-        registry.fold()
-        once = tables(registry)
+        with caught_up(registry) as store:
+            once = tables(store)
         for topic, record in written.records:
             registry.append(record, topic=topic)
-        registry.fold()
+        with caught_up(registry) as store:
+            twice, decided_twice = tables(store), decisions(store)
 
-        assert once == tables(registry)
+        assert once == twice
         assert {"ignored"} >= {
             decision
-            for topic, position, decision, reason in registry.decisions()
+            for topic, position, decision, reason in decided_twice
             if position >= sum(where == topic for where, _ in written.records)
             # An id that was used twice was another event's the second time, and is again.
             and "was used before, for another event" not in (reason or "")
@@ -103,14 +111,28 @@ def test_a_log_delivered_twice_decides_nothing_anew(written: Written) -> None:
         registry.log.close()
 
 
-def tables(registry: Registry) -> dict[str, str]:
+@settings(max_examples=5)
+@given(logs())
+def test_a_log_delivered_twice_decides_nothing_anew(written: Written) -> None:
+    """Every event appended once more is ignored, and no table but the timeline sees it."""
+    deliver_twice(written)
+
+
+@pytest.mark.soak
+@settings(max_examples=200)
+@given(logs())
+def test_many_logs_delivered_twice_decide_nothing_anew(written: Written) -> None:
+    """The test above, for as long as somebody has patience."""
+    deliver_twice(written)
+
+
+def tables(store: Store) -> dict[str, str]:
     """A hash of every table of a projection, but for the timeline and how far it is."""
-    with registry.store() as store:
-        names = store.connection.execute(
-            "select table_name from duckdb_tables() where schema_name = 'base' "
-            "and table_name not in ('event', 'progress', 'meta', 'term')"
-        ).fetchall()
-        return {name: table_hash(store.connection, name) for (name,) in names}
+    names = store.connection.execute(
+        "select table_name from duckdb_tables() where schema_name = 'base' "
+        "and table_name not in ('event', 'progress', 'meta', 'term')"
+    ).fetchall()
+    return {name: table_hash(store.connection, name) for (name,) in names}
 
 
 # --- the fast road and the slow one --------------------------------------------------------------
@@ -156,14 +178,12 @@ def plainly(schema: Any, value: Any) -> bytes:  # noqa: ANN401 - an Avro schema 
     return body.getvalue()
 
 
+SCHEMAS = {schema.schema_id: schema for versions in released_schemas().values() for schema in versions}
+
+
 def the_slow_way(record: NewRecord) -> NewRecord:
     """The same event, as a body that the fast decoder isn't trusted with."""
-    schema = next(
-        schema
-        for versions in released_schemas().values()
-        for schema in versions
-        if dict(record.headers)["ce_dataschema"].endswith(schema.schema_id.encode())
-    )
+    schema = SCHEMAS[dict(record.headers)["ce_dataschema"].decode().rsplit(":", 1)[-1]]
     plain = fastavro.schemaless_reader(BytesIO(record.value), schema.parsed, None)
     assert isinstance(plain, dict)
     body = in_blocks(schema.plain, plain, named(schema.plain))
@@ -172,26 +192,43 @@ def the_slow_way(record: NewRecord) -> NewRecord:
     return replace(record, value=body, headers=headers)
 
 
-@settings(max_examples=10)
-@given(logs())
-def test_bodies_written_another_way_give_the_same_state(written: Written) -> None:
-    """Whichever decoder read them: all that differs are the hashes of the bodies themselves."""
+def write_another_way(written: Written) -> None:
+    """Fold a log, and the same log in bodies that the fast decoder leaves to the slow one; compare both."""
     with tempfile.TemporaryDirectory() as folder:
         fast, slow = Registry(Path(folder) / "fast"), Registry(Path(folder) / "slow")
         for topic, record in written.records:
             fast.append(record, topic=topic)
             slow.append(the_slow_way(record), topic=topic)
-        fast.fold()
-        slow.fold()
-        one, other = tables(fast), tables(slow)
-        # It holds the hash of each training's content as it was written.
-        del one["training"], other["training"]
+        with caught_up(fast) as one, caught_up(slow) as other:
+            of_one, of_other = tables(one), tables(other)
+            # It holds the hash of each training's content as it was written.
+            del of_one["training"], of_other["training"]
 
-        assert one == other
-        assert fast.decisions() == slow.decisions()
-        assert fast.ask("from trainings order by position") == slow.ask("from trainings order by position")
+            assert of_one == of_other
+            assert decisions(one) == decisions(other)
+            assert trainings_in(one) == trainings_in(other)
         fast.log.close()
         slow.log.close()
+
+
+def trainings_in(store: Store) -> list[tuple[Any, ...]]:
+    """Every training as analysts see it."""
+    return store.connection.execute("from trainings order by position").fetchall()
+
+
+@settings(max_examples=5)
+@given(logs())
+def test_bodies_written_another_way_give_the_same_state(written: Written) -> None:
+    """Whichever decoder read them: all that differs are the hashes of the bodies themselves."""
+    write_another_way(written)
+
+
+@pytest.mark.soak
+@settings(max_examples=200)
+@given(logs())
+def test_many_bodies_written_another_way_give_the_same_state(written: Written) -> None:
+    """The test above, for as long as somebody has patience."""
+    write_another_way(written)
 
 
 def test_some_of_those_bodies_are_other_bodies() -> None:
@@ -211,29 +248,32 @@ numbers = st.sampled_from(
 )
 ids = st.sampled_from([id_of("a"), id_of("b"), "", "A" * 36, id_of("a").upper(), id_of("a") + "\n"])
 envelopes = st.fixed_dictionaries({"event_id": ids, "occurred_at": numbers, "actor": texts})
-trainings = st.builds(
-    facts.Training,
-    training_id=ids,
-    model=texts,
-    model_type=texts,
-    git_sha=texts,
-    artifact=st.builds(
+parts: dict[str, st.SearchStrategy[Any]] = {
+    "training_id": ids,
+    "model": texts,
+    "model_type": texts,
+    "git_sha": texts,
+    "data_fingerprint": texts,
+    "artifact": st.builds(
         facts.Artifact,
         uri=texts,
         sha256=st.sampled_from(["", "a" * 64, "A" * 64, "a" * 63]),
         size_bytes=numbers,
     ),
-    features=st.lists(st.builds(facts.Feature, name=texts, dtype=texts), max_size=2).map(tuple),
-    parameters=st.lists(st.builds(facts.Parameter, name=texts, text=texts), max_size=2).map(tuple),
-    metrics=st.lists(
+    "features": st.lists(st.builds(facts.Feature, name=texts, dtype=texts), max_size=2).map(tuple),
+    "parameters": st.lists(st.builds(facts.Parameter, name=texts, text=texts), max_size=2).map(tuple),
+    "metrics": st.lists(
         st.builds(facts.Metric, name=texts, value=st.floats(), slice=texts, unit=texts), max_size=2
     ).map(tuple),
-    coefficients=st.lists(st.builds(facts.Coefficient, name=texts, value=st.floats()), max_size=2).map(tuple),
-    tags=st.lists(st.builds(facts.Tag, name=texts, text=texts), max_size=2).map(tuple),
-    created_at=numbers,
-    started_at=numbers,
-    finished_at=numbers,
-)
+    "coefficients": st.lists(st.builds(facts.Coefficient, name=texts, value=st.floats()), max_size=2).map(
+        tuple
+    ),
+    "tags": st.lists(st.builds(facts.Tag, name=texts, text=texts), max_size=2).map(tuple),
+    "created_at": numbers,
+    "started_at": numbers,
+    "finished_at": numbers,
+}
+trainings = st.builds(facts.Training, **parts)
 chunks = st.lists(
     st.builds(facts.MetricPoint, name=texts, step=numbers, value=st.floats(), slice=texts, logged_at=numbers),
     max_size=2,
@@ -262,10 +302,8 @@ def judged_in_bulk(fact: facts.Fact) -> bool:
     return surely_fine(schema.name, pyruhvro.deserialize_array([body.getvalue()], schema.text))
 
 
-@settings(max_examples=300)
-@given(odd_facts)
-def test_what_the_vectorised_checks_let_pass_is_well_formed(fact: facts.Fact) -> None:
-    """They may be stricter, never laxer, than the checks of single facts."""
+def never_laxer(fact: facts.Fact) -> None:
+    """Hold the vectorised checks to those of single facts, which let less pass or the same."""
     try:
         fine = judged_in_bulk(fact)
     except UnicodeEncodeError:  # half characters can't be written
@@ -274,14 +312,30 @@ def test_what_the_vectorised_checks_let_pass_is_well_formed(fact: facts.Fact) ->
     assert not (fine and problem_of(fact))
 
 
+@settings(max_examples=100)
+@given(odd_facts)
+def test_what_the_vectorised_checks_let_pass_is_well_formed(fact: facts.Fact) -> None:
+    """They may be stricter, never laxer, than the checks of single facts."""
+    never_laxer(fact)
+
+
+@pytest.mark.soak
+@settings(max_examples=3_000)
+@given(odd_facts)
+def test_whatever_the_vectorised_checks_let_pass_is_well_formed(fact: facts.Fact) -> None:
+    """The test above, for as long as somebody has patience."""
+    never_laxer(fact)
+
+
 @pytest.mark.parametrize(
     "field", [field.name for field in dataclasses.fields(facts.Training) if field.name != "framework"]
 )
-@given(trainings)
-def test_one_odd_field_of_a_training_is_enough(field: str, odd: facts.Training) -> None:
+@given(st.data())
+def test_one_odd_field_of_a_training_is_enough(field: str, data: st.DataObject) -> None:
     """Each field on its own, in a training that is otherwise sound."""
-    assume(not any(c in repr(getattr(odd, field)) for c in ("\\ud",)))
-    fact = replace(SOUND, training=replace(SOUND.training, **{field: getattr(odd, field)}))
+    odd = data.draw(parts[field])
+    assume("\\ud" not in repr(odd))
+    fact = replace(SOUND, training=replace(SOUND.training, **{field: odd}))
 
     assert not (judged_in_bulk(fact) and problem_of(fact))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -28,21 +30,30 @@ from deedbook.events.errors import (
 from deedbook.events.log import NewRecord
 from deedbook.projector.rules import RULES, VERSION_1
 from deedbook.projector.schemas import learn_schema
+from tests.caught_up import catch_up
 from tests.facts_by_hand import Pen, by_city, id_of
 from tests.folded import NOON, Registry
 from tests.later_release import by_schema, newer, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from deedbook.events.facts import Fact
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty registry's folder, with a projection of it."""
+    registry = Registry(tmp_path_factory.mktemp("empty") / "registry")
+    registry.fold()
+    registry.log.close()
+    return registry.folder
+
+
 @pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    """An empty registry."""
-    registry = Registry(tmp_path / "registry")
+def registry(empty: Path, tmp_path: Path) -> Iterator[Registry]:
+    """An empty registry, copied from that one."""
+    registry = Registry(Path(shutil.copytree(empty, tmp_path / "registry")))
     yield registry
     registry.log.close()
 
@@ -141,7 +152,7 @@ def test_what_cannot_be_read_goes_to_quarantine_and_the_fold_goes_on(
     registry.append(pen.logged("a"))
     damage(registry, pen.logged("b"))
     registry.append(pen.logged("c"))
-    registry.fold(max_records=2)
+    catch_up(registry, max_records=2)
     ((topic, position, why),) = registry.ask("select topic, position, reason from quarantine")
 
     assert ("registry", 1, True) == (topic, position, reason in why)
@@ -155,7 +166,7 @@ def test_every_folded_topic_has_its_quarantine(registry: Registry, pen: Pen, top
     """Where a record was is kept with it."""
     registry.append(NewRecord(b"body", b"key", (("a", b"1"),)), topic=topic)
     registry.append(pen.steps("a"), pen.loaded("A", "a"))
-    registry.fold()
+    catch_up(registry)
 
     assert [(topic, 0, b"key", {"a": b"1"}, b"body")] == registry.ask(
         "select topic, position, key, headers, value from quarantine"
@@ -181,7 +192,7 @@ def test_a_damaged_time_does_not_move_the_clock(registry: Registry, pen: Pen) ->
     registry.append(pen.logged("a"))
     a_row_of_other_types(registry, pen.logged("b"))
     registry.append(pen.logged("c"))
-    registry.fold()
+    catch_up(registry)
     times = registry.ask("select epoch_us(recorded_at) from events order by position")
 
     assert all(NOON <= time < NOON + 60_000_000 for (time,) in times)
@@ -200,7 +211,7 @@ def test_recorded_times_never_go_back_whatever_the_log_says(registry: Registry, 
 
     registry.append(*(pen.logged(name) for name in "abcd"))
     registry.log = SetBack(registry.folder)
-    registry.fold(max_records=1)
+    catch_up(registry, max_records=1)
 
     assert [NOON + 5, NOON + 5, NOON + 7, NOON + 7] == [
         time for (time,) in registry.ask("select epoch_us(recorded_at) from events order by position")
@@ -214,11 +225,11 @@ def test_recorded_times_never_go_back_whatever_the_log_says(registry: Registry, 
 def test_a_log_that_lost_its_end_is_refused(registry: Registry, pen: Pen) -> None:
     """It is not folded on from there, nor read again from its beginning."""
     registry.append(*(pen.logged(name) for name in "abc"))
-    registry.fold()
+    catch_up(registry)
     in_log(registry, "delete from registry where position > 0")
 
     with pytest.raises(LogReplaced, match="registry:0 ends at 1, but was folded up to 3"):
-        registry.fold()
+        catch_up(registry)
     assert [(3,)] == registry.ask("select count(*) from events")
 
 
@@ -228,14 +239,14 @@ def test_a_log_that_lost_a_record_is_refused_before_the_gap(registry: Registry, 
     in_log(registry, "delete from registry where position = 2")
 
     with pytest.raises(LogDamaged, match="position 2"):
-        registry.fold(max_records=2)
+        catch_up(registry, max_records=2)
     assert [(0,), (1,)] == registry.ask("select position from events order by position")
 
 
 def test_a_log_made_anew_in_its_place_is_refused(registry: Registry, pen: Pen, tmp_path: Path) -> None:
     """Even when it is as long as the old one."""
     registry.append(pen.logged("a"))
-    registry.fold()
+    catch_up(registry)
     other = Registry(tmp_path / "other")
     other.append(pen.logged("a"))
     (registry.folder / "projection.duckdb").rename(other.folder / "projection.duckdb")
@@ -258,7 +269,7 @@ def test_a_record_of_an_unknown_schema_stops_the_fold_and_says_what_to_install(
 
     for _ in range(2):
         with pytest.raises(UnknownSchema, match=sentence):
-            registry.fold()
+            catch_up(registry)
         assert [(0,)] == registry.ask("select position from events")
 
 
@@ -284,9 +295,9 @@ def test_a_schema_published_later_lets_another_topic_go_on(registry: Registry, p
     text = newer("MetricsLogged")
     registry.append(by_schema(text, pen.steps("a"), weather="hot"), topic=facts.METRICS)
     with pytest.raises(UnknownSchema):
-        registry.fold()
+        catch_up(registry)
     registry.append(pen.schema(schema_id_of(text), "MetricsLogged", text))
-    registry.fold()
+    catch_up(registry)
 
     assert [(1,)] == registry.ask("select count(*) from base.step_metric")
 
@@ -299,7 +310,7 @@ def test_a_schema_without_the_envelope_in_front_is_read(registry: Registry, pen:
     record = by_schema(text, pen.logged("a"))
     again = by_schema(text, pen.logged("a"))
     registry.append(pen.schema(schema_id_of(text), "TrainingLogged", text), record, again)
-    registry.fold()
+    catch_up(registry)
 
     assert ["accepted", "accepted", "rejected"] == [decision for _, _, decision, _ in registry.decisions()]
 
@@ -344,7 +355,7 @@ def test_an_unsafe_schema_is_never_decoded_with(registry: Registry, pen: Pen, ki
         pen.schema(schema_id_of(text), "TrainingLogged", text), recorded(text, b"\xff" * 9 + b"\x01")
     )
     with pytest.raises(UnknownSchema):
-        registry.fold()
+        catch_up(registry)
 
 
 @pytest.mark.parametrize(
@@ -407,14 +418,14 @@ def test_rules_that_this_release_lacks_stop_the_fold_and_say_what_to_install(
         with pytest.raises(
             UnknownRules, match=r"registry:0:1: .* version 2, .*; install the release that has"
         ):
-            registry.fold()
+            catch_up(registry)
         assert [(0,)] == registry.ask("select position from events")
-    registry.fold(rules={**RULES, 2: VERSION_1})
+    catch_up(registry, rules={**RULES, 2: VERSION_1})
 
     assert [(0,), (1,), (2,)] == registry.ask("select position from events order by position")
     registry.append(pen.logged("c"))
     with pytest.raises(UnknownRules, match="which this release lacks"):
-        registry.fold()
+        catch_up(registry)
 
 
 def test_rules_adopted_in_the_middle_leave_what_came_before(registry: Registry, pen: Pen) -> None:
@@ -450,7 +461,7 @@ sys.stdin.read()
 def test_a_file_that_another_process_holds_is_said_to_be_busy(registry: Registry, pen: Pen) -> None:
     """In one sentence, with the process that has it."""
     registry.append(pen.logged("a"))
-    registry.fold()
+    catch_up(registry)
     path = registry.folder / "projection.duckdb"
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -458,19 +469,19 @@ def test_a_file_that_another_process_holds_is_said_to_be_busy(registry: Registry
         assert holder.stdout is not None
         assert "held\n" == holder.stdout.readline()
         with pytest.raises(ProjectionBusy) as caught:
-            registry.fold()
+            catch_up(registry)
         assert holder.stdin is not None
         holder.stdin.close()
 
     assert f"(PID {holder.pid})" in str(caught.value)
     assert 1 == len(str(caught.value).splitlines())
-    registry.fold()
+    catch_up(registry)
 
 
 def test_a_file_of_a_newer_release_is_refused_and_left_alone(registry: Registry, pen: Pen) -> None:
     """It says which format it has, and what to do."""
     registry.append(pen.logged("a"))
-    registry.fold()
+    catch_up(registry)
     path = registry.folder / "projection.duckdb"
     with duckdb.connect(str(path)) as connection:
         connection.execute("update base.meta set value = '99' where name = 'format_version'")
@@ -479,7 +490,7 @@ def test_a_file_of_a_newer_release_is_refused_and_left_alone(registry: Registry,
     with pytest.raises(
         DeedbookError, match=r"has format 99, this release reads .*: run `deedbook rebuild`, or install"
     ):
-        registry.fold()
+        catch_up(registry)
     assert before == path.read_bytes()
 
 
@@ -487,13 +498,13 @@ def test_a_file_of_a_newer_release_is_refused_and_left_alone(registry: Registry,
 def test_a_damaged_file_is_said_to_be_damaged(registry: Registry, pen: Pen, keep: int) -> None:
     """Not to be busy, though the words for its blocks are near those for locks."""
     registry.append(*(pen.logged(str(number)) for number in range(3)))
-    registry.fold()
+    catch_up(registry)
     path = registry.folder / "projection.duckdb"
     whole = path.read_bytes()
     path.write_bytes(whole[:keep] + bytes(len(whole) - keep))
 
     with pytest.raises(DeedbookError) as caught:
-        registry.fold()
+        catch_up(registry)
     assert DeedbookError is type(caught.value)
     assert "`deedbook rebuild` makes it anew" in str(caught.value)
     assert 1 == len(str(caught.value).splitlines())
@@ -506,7 +517,7 @@ def test_a_folder_whose_name_has_lock_in_it_is_as_good_as_any(tmp_path: Path, pe
     (registry.folder / "projection.duckdb").write_bytes(b"no database" * 1_000)
 
     with pytest.raises(DeedbookError, match="cannot be opened"):
-        registry.fold()
+        catch_up(registry)
     registry.log.close()
 
 

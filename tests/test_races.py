@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -24,12 +23,10 @@ from deedbook.projector.store import Batch
 from tests.facts_by_hand import Pen, by_city, id_of
 from tests.folded import Registry
 from tests.pure_fold import PureFold
-from tests.racers import started
+from tests.racers import projectors, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-WRITERS = 8
 
 
 @pytest.fixture
@@ -43,7 +40,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 # --- the same release ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("racers", [16, pytest.param(64, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("racers", [12, pytest.param(64, marks=pytest.mark.soak)])
 def test_of_many_who_bind_a_release_at_once_exactly_one_does(registry: Registry, racers: int) -> None:
     """Each a process of its own; all but one are told who was first, and where."""
     fold = PureFold()
@@ -90,63 +87,50 @@ def test_a_projector_whose_file_was_moved_on_stops(registry: Registry, folded: i
 
 def test_two_who_use_one_projection_wait_for_each_other(registry: Registry) -> None:
     """Each sees what it appended; nobody fails."""
-    assert 0 == started("count", registry.folder, 4).wait()
+    assert 0 == started("count", registry.folder, 3).wait()
     assert registry.fold() == registry.fold("fresh")
-    assert [(24, 24)] == registry.ask("select count(*), max(version) from trainings")
+    assert [(12, 12)] == registry.ask("select count(*), max(version) from trainings")
 
 
 # --- killed at any moment ------------------------------------------------------------------------
-
-FOLD = """
-import sys
-from pathlib import Path
-from deedbook.events.codec import Codec
-from deedbook.events.sqlite_log import SqliteLog
-from deedbook.projector.loop import Bounds, Projector
-from deedbook.projector.store import Store
-
-folder, bites = Path(sys.argv[1]), int(sys.argv[2])
-log = SqliteLog(folder)
-store = Store(folder / "projection.duckdb", log_identity=log.identity())
-projector = Projector(log, store, Codec(), bounds=Bounds(max_records=bites))
-print("open", flush=True)
-while True:
-    if projector.catch_up():
-        print("folded", flush=True)
-    else:
-        log.read("registry", 0, log.end("registry"), timeout_seconds=0.05)
-"""
 
 
 def killed_projectors(registry: Registry, kills: int, chance: random.Random) -> Counter[str]:
     """Start a projector and kill it at a random moment, again and again; count what it was at."""
     seen: Counter[str] = Counter()
     folder = registry.folder
-    for _ in range(kills):
-        bites = chance.choice([1, 5, 40, 1_000])
-        with subprocess.Popen(
-            [sys.executable, "-c", FOLD, str(folder), str(bites)], stdout=subprocess.PIPE
-        ) as projector:
-            assert projector.stdout is not None
+    opened = folder / "open"
+    with projectors("fold_on", folder) as process:
+        for _ in range(kills):
+            opened.unlink(missing_ok=True)
+            projector = process.start(chance.choice([1, 5, 40, 1_000]))
             if chance.random() < 0.8:  # else it is killed while it starts
-                projector.stdout.readline()
+                wait_for(opened)
             time.sleep(chance.uniform(0, 0.4))
             seen["with a journal"] += (folder / "projection.duckdb.wal").exists()
-            projector.send_signal(signal.SIGKILL)
-        seen["killed"] += projector.returncode == -signal.SIGKILL
-        if chance.random() < 0.5:  # somebody looks at it, and writes nothing
-            registry.ask("select 1")
+            os.kill(projector, signal.SIGKILL)
+            seen["killed"] += process.status() == -signal.SIGKILL
+            if chance.random() < 0.5:  # somebody looks at it, and writes nothing
+                registry.ask("select 1")
     return seen
 
 
-def kill_often(registry: Registry, kills: int) -> None:
+def wait_for(path: Path) -> None:
+    """Wait until a file is there."""
+    until = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def kill_often(registry: Registry, kills: int, writers: int) -> None:
     """Kill projectors while others append; then fold what is left, and compare with a fold from zero."""
-    writers = started("write_on", registry.folder, WRITERS)
+    writing = started("write_on", registry.folder, writers)
     try:
         seen = killed_projectors(registry, kills, random.Random(kills))  # noqa: S311 - no secret
     finally:
         (registry.folder / "stop").touch()
-        ended = writers.wait()
+        ended = writing.wait()
 
     assert 0 == ended
     assert kills == seen["killed"]
@@ -161,7 +145,7 @@ def test_a_projector_killed_again_and_again_ends_with_the_state_of_a_fold_from_z
     registry: Registry,
 ) -> None:
     """A short version of the soak below."""
-    kill_often(registry, 5)
+    kill_often(registry, 5, writers=3)
 
 
 @pytest.mark.soak
@@ -169,60 +153,28 @@ def test_a_projector_killed_two_hundred_times_ends_with_the_state_of_a_fold_from
     registry: Registry,
 ) -> None:
     """At random moments, in commits too, while eight processes append."""
-    kill_often(registry, 200)
+    kill_often(registry, 200, writers=8)
 
 
-KILLED_IN_COMMIT = """
-import os, sys
-from pathlib import Path
-from deedbook.events.codec import Codec
-from deedbook.events.sqlite_log import SqliteLog
-from deedbook.projector import store as stores
-from deedbook.projector.loop import Bounds, Projector
-
-folder, at = Path(sys.argv[1]), int(sys.argv[2])
-log = SqliteLog(folder)
-store = stores.Store(folder / "projection.duckdb", log_identity=log.identity())
-left = at
-
-
-class Dying:
-    # The connection, until so many statements were sent.
-    def __init__(self, connection):
-        self.connection = connection
-
-    def __getattr__(self, name):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), 9)
-        return getattr(self.connection, name)
-
-
-store.connection = Dying(store.connection)
-Projector(log, store, Codec(), bounds=Bounds(max_records=4)).catch_up()
-os.kill(os.getpid(), 9)
-"""
-
-
-def test_a_projector_killed_after_any_statement_goes_on_where_it_was(registry: Registry) -> None:
+@pytest.mark.parametrize("step", [13, pytest.param(1, marks=pytest.mark.soak)])
+def test_a_projector_killed_after_any_statement_goes_on_where_it_was(registry: Registry, step: int) -> None:
     """Before, within and after each commit: a batch is there wholly or not at all."""
     fold = PureFold()
     fold.accept(fold.pen.policy(by_city()))
     fold.passing("a", "b", "c")
     fold.accept(fold.pen.deploy("A", "a"), fold.pen.amended("b", mse=2.0), fold.pen.steps("a"))
     registry.append(*fold.facts)
-    for at in range(0, 120, 13):
-        subprocess.run(
-            [sys.executable, "-c", KILLED_IN_COMMIT, str(registry.folder), str(at)], check=False, timeout=60
-        )
-        registry.append(fold.pen.logged(f"after {at}"))
-        with registry.store() as store:
-            (events, position) = store.connection.execute(
-                "select (select count(*) from events where topic = 'registry'), "
-                "coalesce(max(next_position), 0) from base.progress where topic = 'registry'"
-            ).fetchone() or (None, None)
-        assert events == position
+    with projectors("fold_and_die", registry.folder) as process:
+        for at in range(0, 120, step):
+            process.start(at)
+            assert -signal.SIGKILL == process.status()
+            registry.append(fold.pen.logged(f"after {at}"))
+            with registry.store() as store:
+                (events, position) = store.connection.execute(
+                    "select (select count(*) from events where topic = 'registry'), "
+                    "coalesce(max(next_position), 0) from base.progress where topic = 'registry'"
+                ).fetchone() or (None, None)
+            assert events == position
 
     assert registry.fold() == registry.fold("fresh")
 
@@ -232,10 +184,9 @@ def test_what_a_killed_projector_knew_is_found_after_it_was_opened_and_closed(re
     pen = Pen()
     fact = pen.logged("a")
     registry.append(fact)
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED_IN_COMMIT, str(registry.folder), "1000000"], check=False, timeout=60
-    )
-    assert -signal.SIGKILL == killed.returncode
+    with projectors("fold_and_die", registry.folder) as process:
+        process.start(1_000_000)
+        assert -signal.SIGKILL == process.status()
     registry.ask("select 1")
     registry.append(fact, pen.logged("a"), pen.logged("b"))
     registry.fold()

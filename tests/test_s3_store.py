@@ -8,6 +8,7 @@ a small HTTP server that says what S3 documents: it stands for the other side of
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pickle
 import signal
@@ -23,6 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
@@ -96,6 +98,14 @@ class Bucket:
         self.client.put_bucket_policy(
             Bucket=name, Policy=f'{{"Version": "2012-10-17", "Statement": [{{{statement}}}]}}'
         )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def parsed_once() -> Iterator[None]:
+    """What botocore knows of S3 it reads from its own files once, and not for each client of these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        yield
 
 
 @pytest.fixture

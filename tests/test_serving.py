@@ -47,15 +47,33 @@ def trained(registry: Registry, slope: float, model: str = "home-price", format:
     return training.training_id
 
 
+@pytest.fixture(scope="module")
+def bound_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry's folder, in which release A of pricing is bound to a home-price model of slope 1."""
+    folder = tmp_path_factory.mktemp("bound") / "registry"
+    with reached(folder, EMBEDDED) as registry:
+        registry.request_deployment("pricing", "A", {"home-price": trained(registry, 1.0)})
+    return folder
+
+
+@pytest.fixture
+def bound(bound_once: Path, tmp_path: Path) -> None:
+    """The registry isn't empty, but a copy of that one."""
+    shutil.copytree(bound_once, tmp_path / "registry")
+
+
+of_release_a = pytest.mark.usefixtures("bound", "registry")
+
+
 def slope_of(model: Any) -> float:  # noqa: ANN401 - the framework's own object
     """The slope that a loaded model multiplies by."""
     return float(np.round(model.predict([[1.0]])[0], 6))
 
 
+@of_release_a
 @either_way
 def test_a_host_loads_what_its_own_release_is_bound_to(registry: Registry) -> None:
     """Not the latest: an older release keeps its model when a newer one is deployed."""
-    registry.request_deployment("pricing", "A", {"home-price": trained(registry, 1.0)})
     registry.request_deployment("pricing", "B", {"home-price": trained(registry, 2.0)})
     trained(registry, 3.0)
 
@@ -63,9 +81,9 @@ def test_a_host_loads_what_its_own_release_is_bound_to(registry: Registry) -> No
     assert 2.0 == slope_of(Host("pricing", "B").load("home-price"))
 
 
+@of_release_a
 def test_a_restarted_instance_loads_the_same_model_as_the_other(registry: Registry) -> None:
     """Whatever was trained and deployed in between."""
-    registry.request_deployment("pricing", "A", {"home-price": trained(registry, 1.0)})
     first = Host("pricing", "A", instance="one")
     first.load("home-price")
     registry.request_deployment("pricing", "B", {"home-price": trained(registry, 2.0)})
@@ -88,11 +106,10 @@ def test_a_host_knows_its_models(registry: Registry) -> None:
         host.load("churn")
 
 
+@of_release_a
 @either_way
-def test_an_unbound_release_is_told_what_is_bound(registry: Registry) -> None:
+def test_an_unbound_release_is_told_what_is_bound() -> None:
     """A host that finds nothing for its release stops, and says why."""
-    registry.request_deployment("pricing", "A", {"home-price": trained(registry, 1.0)})
-
     with pytest.raises(NotFound, match=r"release B of pricing in production .*bound, newest first: A"):
         Host("pricing", "B").load("home-price")
     with pytest.raises(NotFound, match="none of its releases is"):
@@ -168,10 +185,10 @@ def damage(folder: Path) -> None:
     file.write_bytes(data)
 
 
+@of_release_a
 @either_way
 def test_a_damaged_artifact_is_not_loaded(registry: Registry) -> None:
     """And nobody reports that it was."""
-    registry.request_deployment("pricing", "A", {"home-price": trained(registry, 1.0)})
     damage(log_folder(registry))
 
     with pytest.raises(ArtifactDamaged):
@@ -180,9 +197,9 @@ def test_a_damaged_artifact_is_not_loaded(registry: Registry) -> None:
     assert () == registry.training_info(found.training_id).model_loads
 
 
+@of_release_a
 def test_a_host_boots_from_its_copy_when_the_registry_is_away(registry: Registry) -> None:
     """With a warning; what it can't report stops nobody from serving."""
-    registry.request_deployment("pricing", "A", {"home-price": trained(registry, 1.0)})
     first = Host("pricing", "A")
     first.load("home-price")
     registry.close()
@@ -214,10 +231,10 @@ def test_a_host_without_a_copy_says_what_keeps_it_from_booting(registry: Registr
             other.load("home-price")
 
 
+@of_release_a
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"models": 3}', '{"service": "pricing", "models": []}'])
 def test_a_broken_copy_counts_as_none(registry: Registry, text: str) -> None:
     """The registry is asked, and its answer kept; without it the host says that it is away."""
-    registry.request_deployment("pricing", "A", {"home-price": trained(registry, 1.0)})
     Host("pricing", "A").load("home-price")
     cache = Path(os.environ["DEEDBOOK_CACHE"])
     (copy,) = (cache / "deployments").iterdir()
@@ -236,9 +253,9 @@ def test_a_broken_copy_counts_as_none(registry: Registry, text: str) -> None:
         Host("pricing", "A").load("home-price")
 
 
+@of_release_a
 def test_a_copy_of_another_deployment_is_not_taken_for_this_one(registry: Registry) -> None:
     """A copy says for whom it is, whatever its file is called."""
-    registry.request_deployment("pricing", "A", {"home-price": trained(registry, 1.0)})
     registry.request_deployment("pricing", "B", {"home-price": trained(registry, 2.0)})
     folder = Path(os.environ["DEEDBOOK_CACHE"]) / "deployments"
     Host("pricing", "A").load("home-price")
@@ -253,11 +270,9 @@ def test_a_copy_of_another_deployment_is_not_taken_for_this_one(registry: Regist
         Host("pricing", "B").load("home-price")
 
 
-def test_a_cache_that_cannot_be_written_is_a_warning(
-    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@of_release_a
+def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The host serves; it says that it can't boot without the registry."""
-    registry.request_deployment("pricing", "A", {"home-price": trained(registry, 1.0)})
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     monkeypatch.setenv("DEEDBOOK_CACHE", str(tmp_path / "file"))
 
@@ -290,10 +305,10 @@ def announce(registry: Registry) -> None:
             pass
 
 
+@of_release_a
 @either_way
 def test_a_host_is_told_of_releases_and_rollbacks(registry: Registry) -> None:
     """From when it follows on, each once, as soon as somebody has folded."""
-    registry.request_deployment("pricing", "A", {"home-price": trained(registry, 1.0)})
     announce(registry)
     news = Host("pricing", "A").follow(timeout_seconds=20)
     registry.request_deployment("pricing", "B", {"home-price": trained(registry, 2.0)})
