@@ -6,17 +6,19 @@ nothing of its own: where it was is written in the last records of the topics it
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from deedbook.consumers.announced import AnnouncedOrders
 from deedbook.events import facts
 from deedbook.events.errors import InvalidInput
 from deedbook.events.ids import derived_id
 from deedbook.projector.orders import NO_VALIDATOR, due_requests, orders_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import duckdb
 
@@ -31,6 +33,7 @@ _BATCH = 200
 # How many records at once are looked at for the last one that says what is announced.
 _LOOKED_BACK = 100
 _DIGITS = 20
+_TOO_LARGE = "the training and its baseline together are too large for a work order"
 
 _DECIDED_COLUMNS = (
     "requested_at_position",
@@ -94,6 +97,9 @@ class Announcer:
         self._patience = patience or Patience()
         self._ends: dict[tuple[str, int], int] = {}
         self._announced: dict[str, int] = {}
+        # What was announced of those that nobody answered, and after which of them the next ones are looked at.
+        self._attempts = AnnouncedOrders(log)
+        self._reminded = -1
         # Up to here in the timeline, nothing is left that hosts are to be told of.
         self._seen = -1
         # The topics that nobody else wrote to between this announcer's last appends.
@@ -105,25 +111,39 @@ class Announcer:
         return self._deployments(connection) + self._new_orders(connection)
 
     def remind(self, connection: duckdb.DuckDBPyConnection) -> int:
-        """Announce again what nobody answered in time; after the last attempt, say so in a verdict."""
+        """Announce again some of what nobody answered in time; after the last attempt, say so in a verdict.
+
+        To be called again and again; each time it is a bounded part, for whoever calls has the log to fold. Returns how
+        many were announced, or given up.
+        """
         late = self._clock() - int(self._patience.seconds * 1_000_000)
-        overdue = due_requests(connection, recorded_before=late, limit=_BATCH)
+        overdue = due_requests(connection, after_position=self._reminded, recorded_before=late, limit=_BATCH)
         if not overdue:
+            if self._reminded < 0:
+                self._attempts.forget()
+            self._reminded = -1
             return 0
-        announced = self._announced_since(overdue[0].recorded_at)
-        tail = self._tail(facts.VALIDATIONS, connection)
-        count = 0
-        while overdue:
-            for order in orders_of(connection, [r for r in overdue if self._last(r, announced)[1] < late]):
-                attempts, _ = self._last(order.request, announced)
-                if attempts < self._patience.attempts:
-                    self._append(facts.VALIDATIONS, self._order(order, attempt=attempts + 1, upto=tail))
-                else:
-                    self._give_up(order, f"no validator answered {attempts} requests for a verdict")
-                count += 1
-            after = overdue[-1].requested_at_position
-            overdue = due_requests(connection, after_position=after, recorded_before=late, limit=_BATCH)
-        return count
+        if not self._attempts.read_on(since=overdue[0].recorded_at):
+            return 0
+        # Those after these are next; after the last ones it begins anew.
+        self._reminded = overdue[-1].requested_at_position if len(overdue) == _BATCH else -1
+        late_orders = [
+            (order, self._last(order.request)[0])
+            for order in orders_of(connection, [r for r in overdue if self._last(r)[1] < late])
+        ]
+        most = self._patience.attempts
+        again, too_large = self._written(
+            [(order, attempts + 1) for order, attempts in late_orders if attempts < most],
+            upto=self._tail(facts.VALIDATIONS, connection),
+        )
+        unanswered = [
+            self._no_verdict(order, f"no validator answered {attempts} requests for a verdict")
+            for order, attempts in late_orders
+            if attempts >= most
+        ]
+        self._append(facts.VALIDATIONS, again)
+        self._give_up(too_large + unanswered)
+        return len(late_orders)
 
     def _new_orders(self, connection: duckdb.DuckDBPyConnection) -> int:
         count = 0
@@ -134,11 +154,9 @@ class Announcer:
                 announced = tail
                 continue
             upto = requests[-1].requested_at_position
-            records = [
-                record
-                for order in orders_of(connection, requests)
-                for record in self._order(order, attempt=1, upto=announced)
-            ]
+            orders = [(order, 1) for order in orders_of(connection, requests)]
+            records, too_large = self._written(orders, upto=announced)
+            self._give_up(too_large)
             # A batch may be divided among partitions, of which some may get theirs and others not: that all
             # is announced is said by the last record, once the others are there.
             self._append(facts.VALIDATIONS, records[:-1])
@@ -149,35 +167,35 @@ class Announcer:
                 break
         return count
 
-    def _announced_since(self, recorded_at: int) -> dict[str, int]:
-        """Return the ids of the orders announced since a time, and when each was recorded."""
-        announced: dict[str, int] = {}
-        for partition in range(self._log.partitions(facts.VALIDATIONS)):
-            position = first_position_since(self._log, facts.VALIDATIONS, recorded_at, partition)
-            while records := self._log.read(facts.VALIDATIONS, partition, position, max_records=_BATCH):
-                position = records[-1].position + 1
-                for record in records:
-                    event_id = dict(record.headers).get("ce_id", b"").decode("utf-8", "replace")
-                    announced[event_id] = record.recorded_at
-        return announced
-
-    def _last(self, request: Request, announced: dict[str, int]) -> tuple[int, int]:
+    def _last(self, request: Request) -> tuple[int, int]:
         """Return how often a request was announced, and when last."""
         for attempt in range(self._patience.attempts, 0, -1):
-            if (recorded_at := announced.get(_order_id(request, attempt))) is not None:
+            if (recorded_at := self._attempts.recorded_at(_order_id(request, attempt))) is not None:
                 return attempt, recorded_at
         return 0, -1
 
-    def _order(self, order: Order, *, attempt: int, upto: int) -> list[NewRecord]:
+    def _written(
+        self, orders: Sequence[tuple[Order, int]], *, upto: int
+    ) -> tuple[list[NewRecord], list[NewRecord]]:
+        """Return the records of work orders, each with its attempt, and verdicts on those that are too large."""
+        records: list[NewRecord] = []
+        too_large: list[NewRecord] = []
+        for order, attempt in orders:
+            record = self._order(order, attempt)
+            if record is not None:
+                records.append(_with_source(record, upto))
+            else:
+                too_large.append(self._no_verdict(order, _TOO_LARGE))
+        return records, too_large
+
+    def _order(self, order: Order, attempt: int) -> NewRecord | None:
         """Return the record of a work order; one too large for the log is cut to the baseline it needs.
 
-        One that is too large even so is given up, with a verdict that says it: then there is no record.
+        None where it is too large even so.
         """
         request = order.request
         fact = facts.ValidationRequested(
-            event_id=derived_id(
-                "order", request.training_id, str(request.requested_at_position), str(attempt)
-            ),
+            event_id=_order_id(request, attempt),
             occurred_at=self._clock(),
             actor=ACTOR,
             training=order.training,
@@ -189,15 +207,12 @@ class Announcer:
         )
         needed = tuple(b for b in order.baselines if b.training.training_id == order.baseline_training_id)[:1]
         for candidate in (fact, replace(fact, baselines=needed)):
-            try:
-                record = self._codec.encode(candidate)
-            except InvalidInput:
-                continue
-            return [_with_source(record, upto)]
-        self._give_up(order, "the training and its baseline together are too large for a work order")
-        return []
+            with contextlib.suppress(InvalidInput):
+                return self._codec.encode(candidate)
+        return None
 
-    def _give_up(self, order: Order, reason: str) -> None:
+    def _no_verdict(self, order: Order, reason: str) -> NewRecord:
+        """Return a verdict that says why there is none."""
         request = order.request
         verdict_id = derived_id("unanswered", request.training_id, str(request.requested_at_position))
         fact = facts.VerdictIssued(
@@ -217,7 +232,11 @@ class Announcer:
                 for spec in order.policy.checks
             ),
         )
-        self._log.append(facts.REGISTRY, [self._codec.encode(fact)])
+        return self._codec.encode(fact)
+
+    def _give_up(self, verdicts: Sequence[NewRecord]) -> None:
+        if verdicts:
+            self._log.append(facts.REGISTRY, verdicts)
 
     def _deployments(self, connection: duckdb.DuckDBPyConnection) -> int:
         upto, *last = connection.execute(_LAST_DECIDED, [self._seen]).fetchone() or (None, None, None)
@@ -307,19 +326,6 @@ class Announcer:
 
 def _order_id(request: Request, attempt: int) -> str:
     return derived_id("order", request.training_id, str(request.requested_at_position), str(attempt))
-
-
-def first_position_since(log: Log, topic: str, recorded_at: int, partition: int = 0) -> int:
-    """Return the first position of a topic recorded at or after a time (microseconds), by bisection."""
-    low, high = 0, log.end(topic, partition)
-    while low < high:
-        middle = (low + high) // 2
-        records = log.read(topic, partition, middle, max_records=1)
-        if records and records[0].recorded_at < recorded_at:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 def _deployed(connection: duckdb.DuckDBPyConnection, model: str, training_id: str) -> facts.DeployedModel:

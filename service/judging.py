@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from deedbook.consumers.announcer import first_position_since
+from deedbook.consumers.announced import first_position_since
 from deedbook.consumers.worker import request_of, work_through
 from deedbook.events.errors import DeedbookError
 from deedbook.events.facts import VALIDATIONS

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deedbook.consumers.announcer import SOURCE_POSITION, Announcer
+from deedbook.consumers import announced
+from deedbook.consumers.announcer import SOURCE_POSITION, Announcer, Patience
 from deedbook.events.errors import LogUnavailable
-from deedbook.events.facts import VALIDATIONS, TrainingLogged, ValidationRequested
+from deedbook.events.facts import REGISTRY, VALIDATIONS, TrainingLogged, ValidationRequested, VerdictIssued
 from deedbook.events.log import NewRecord
 from deedbook.events.sqlite_log import SqliteLog
 from tests.caught_up import caught_up
 from tests.facts_by_hand import Pen, training
-from tests.folded import Registry, Ticking
+from tests.folded import NOON, Registry, Ticking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,3 +107,43 @@ def test_announcers_that_take_turns_say_everything_between_them(registry: Regist
     assert [*IDS, *(training(f"n{number}").training_id for number in range(4))] == list(
         dict.fromkeys(ordered(registry))
     )
+
+
+class Clock:
+    """A time that stands still until it is set, in microseconds."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> int:
+        """Return it."""
+        return self.now
+
+
+def test_very_many_orders_that_nobody_answers_hold_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are announced again, and given up at last, a bounded part each time; so is what was said before read."""
+    monkeypatch.setattr(announced, "_READ_MOST", 300)
+    clock, pen = Clock(), Pen()
+    registry = Registry(tmp_path, SqliteLog.create(tmp_path, clock=clock))
+    names = [f"training {number}" for number in range(450)]
+    registry.append(*(TrainingLogged(**pen.envelope(), training=training(name)) for name in names))
+    announcer = Announcer(
+        registry.log, registry.codec, clock=clock, patience=Patience(seconds=3600.0, attempts=2)
+    )
+    with caught_up(registry) as store:
+        announcer.announce(store.connection)
+        early = announcer.remind(store.connection)
+        clock.now += 3_601_000_000
+        again = [announcer.remind(store.connection) for _ in range(6)]
+        clock.now += 3_601_000_000
+        given_up = [announcer.remind(store.connection) for _ in range(3)]
+
+    assert (0, [0, 200, 200, 50, 0, 0]) == (early, again)
+    assert 2 * [training(name).training_id for name in names] == ordered(registry)
+    assert (450, 200) == (sum(given_up), max(given_up))
+    verdicts = [registry.codec.decode(record) for record in registry.log.read(REGISTRY, 0, 450)]
+    assert {training(name).training_id for name in names} == {
+        fact.training_id for fact in verdicts if isinstance(fact, VerdictIssued)
+    }

@@ -128,7 +128,7 @@ class Worker:
                     break
 
     def _pending(self) -> _Pending:
-        from deedbook.consumers.announcer import first_position_since
+        from deedbook.consumers.announced import first_position_since
         from deedbook.events.facts import VALIDATIONS
         from deedbook.projector.orders import unanswered
 
