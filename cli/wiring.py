@@ -135,12 +135,13 @@ def missing(error: ModuleNotFoundError, extra: str) -> MissingExtra:
 
 
 def _if_allowed(
-    announce: Callable[[duckdb.DuckDBPyConnection], object],
-) -> Callable[[duckdb.DuckDBPyConnection], object]:
+    announce: Callable[[duckdb.DuckDBPyConnection], bool],
+) -> Callable[[duckdb.DuckDBPyConnection], bool]:
     """Return what announces for those who may; for those who only read, somebody else does."""
 
-    def announce_if_allowed(connection: duckdb.DuckDBPyConnection) -> None:
+    def announce_if_allowed(connection: duckdb.DuckDBPyConnection) -> bool:
         with suppress(AccessDenied):
-            announce(connection)
+            return announce(connection)
+        return True
 
     return announce_if_allowed

@@ -105,10 +105,13 @@ class Announcer:
         # The topics that nobody else wrote to between this announcer's last appends.
         self._own: set[str] = set()
 
-    def announce(self, connection: duckdb.DuckDBPyConnection) -> int:
-        """Append what is not announced yet, as of the state in ``connection``; return how many records."""
-        # Hosts first: somebody waits for a deployment.
-        return self._deployments(connection) + self._new_orders(connection)
+    def announce(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Append what is not announced yet, as of the state in ``connection``; say whether that was all.
+
+        It is all deployments, for somebody waits for them, and as many work orders as are made at once.
+        """
+        self._deployments(connection)
+        return self._new_orders(connection)
 
     def remind(self, connection: duckdb.DuckDBPyConnection) -> int:
         """Announce again some of what nobody answered in time; after the last attempt, say so in a verdict.
@@ -145,27 +148,26 @@ class Announcer:
         self._give_up(too_large + unanswered)
         return len(late_orders)
 
-    def _new_orders(self, connection: duckdb.DuckDBPyConnection) -> int:
-        count = 0
+    def _new_orders(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Announce the next work orders; say whether these were all."""
         announced = self._announced.get(facts.VALIDATIONS, -1)
-        while requests := due_requests(connection, after_position=announced, limit=_BATCH):
-            tail = self._tail(facts.VALIDATIONS, connection)
-            if tail > announced:  # somebody else announces, too
-                announced = tail
-                continue
-            upto = requests[-1].requested_at_position
-            orders = [(order, 1) for order in orders_of(connection, requests)]
-            records, too_large = self._written(orders, upto=announced)
-            self._give_up(too_large)
-            # A batch may be divided among partitions, of which some may get theirs and others not: that all
-            # is announced is said by the last record, once the others are there.
-            self._append(facts.VALIDATIONS, records[:-1])
-            self._append(facts.VALIDATIONS, [_with_source(record, upto) for record in records[-1:]])
-            self._announced[facts.VALIDATIONS] = announced = upto
-            count += len(requests)
-            if len(requests) < _BATCH:
-                break
-        return count
+        requests = due_requests(connection, after_position=announced, limit=_BATCH)
+        if not requests:
+            return True
+        tail = self._tail(facts.VALIDATIONS, connection)
+        if tail > announced:  # somebody else announces, too
+            announced = tail
+            requests = due_requests(connection, after_position=announced, limit=_BATCH)
+        orders = [(order, 1) for order in orders_of(connection, requests)]
+        records, too_large = self._written(orders, upto=announced)
+        self._give_up(too_large)
+        # A batch may be divided among partitions, of which some may get theirs and others not: that all is announced
+        # is said by the last record, once the others are there.
+        upto = requests[-1].requested_at_position if requests else announced
+        self._append(facts.VALIDATIONS, records[:-1])
+        self._append(facts.VALIDATIONS, [_with_source(record, upto) for record in records[-1:]])
+        self._announced[facts.VALIDATIONS] = upto
+        return len(requests) < _BATCH
 
     def _last(self, request: Request) -> tuple[int, int]:
         """Return how often a request was announced, and when last."""
@@ -238,10 +240,10 @@ class Announcer:
         if verdicts:
             self._log.append(facts.REGISTRY, verdicts)
 
-    def _deployments(self, connection: duckdb.DuckDBPyConnection) -> int:
+    def _deployments(self, connection: duckdb.DuckDBPyConnection) -> None:
         upto, *last = connection.execute(_LAST_DECIDED, [self._seen]).fetchone() or (None, None, None)
         if upto is None:
-            return 0
+            return
         announced = -1 if last == [None, None] else self._tail(facts.DEPLOYMENTS, connection)
         rows = [
             row
@@ -254,7 +256,6 @@ class Announcer:
             self._append(facts.DEPLOYMENTS, [_with_source(self._codec.encode(fact), row[0])])
             self._announced[facts.DEPLOYMENTS] = row[0]
         self._seen = upto
-        return len(rows)
 
     def _append(self, topic: str, records: list[NewRecord]) -> None:
         """Append records; where they end up shows whether others announce here, too."""

@@ -32,11 +32,11 @@ class Quarantine:
         self._there: set[str] = set()
         self._read_upto = 0
 
-    def announce(self, connection: duckdb.DuckDBPyConnection) -> int:
-        """Append what is in quarantine and not on the topic yet; return how many records."""
+    def announce(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Append what is in quarantine and not on the topic yet: all of it, and say so."""
         (count,) = connection.execute("select count(*) from base.quarantine").fetchone() or (0,)
         if count <= len(self._there):
-            return 0
+            return True
         self._look()
         places = connection.execute(
             "select topic, partition, position from base.quarantine order by all"
@@ -45,7 +45,7 @@ class Quarantine:
         for first in range(0, len(missing), _BATCH):
             self._append([_record(connection, place) for place in missing[first : first + _BATCH]])
         self._there.update(_written(place) for place in missing)
-        return len(missing)
+        return True
 
     def _look(self) -> None:
         """Take in what is on the topic by now."""

@@ -120,12 +120,13 @@ class Following:
             self._react(store, projector)
         elif self._times.due("reaction", _REACTION_SECONDS):
             # Folding much, what follows waits until it can be seen to at once; but not for ever.
-            self.projection.react(store)
+            self.projection.react_in_part(store)
         self.readers.interrupt_overdue()
         if self._times.due("reminder", self._times.remind_seconds):
             self._remind(store)
         self.snapshots.attend(store, self.folded, self.readers, quiet=not folded)
-        if time.monotonic() < deadline:
+        # What is left to see to, is seen to after another look at the log.
+        if time.monotonic() < deadline and not self._owed:
             if self._look is None:
                 self._wait(store, projector)
             elif not folded:
@@ -148,7 +149,7 @@ class Following:
     def _wait(self, store: Store, projector: Projector) -> None:
         """Fold what comes on `registry` at once; the other topics have their turn when this is over."""
         until = time.monotonic() + _OTHERS_EVERY_SECONDS
-        while time.monotonic() < until and not self._nudged.is_set():
+        while time.monotonic() < until and not self._nudged.is_set() and not self._owed:
             records = self._awaited(projector)
             if records:
                 projector.fold_upto(REGISTRY, 0, records[-1].position + 1)
@@ -160,8 +161,7 @@ class Following:
         return self._log.read(REGISTRY, 0, start, max_records=_AT_ONCE, timeout_seconds=_WAIT_SECONDS)
 
     def _react(self, store: Store, projector: Projector) -> None:
-        if self._owed:
-            self.projection.react(store)
+        if self._owed and self.projection.react_in_part(store):
             self._owed = False
             self._told(projector.position())
 

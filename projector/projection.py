@@ -32,7 +32,8 @@ _SNAPSHOT_EVERY_SECONDS = 1.0
 class Projection:
     """What a log comes to, in a folder: every user waits for its turn, then catches up by itself.
 
-    ``after_fold`` is called with the connection once there is nothing more to fold, in the same turn.
+    ``after_fold`` is called with the connection once there is nothing more to fold, in the same turn, and again until
+    it says that it has seen to all.
     """
 
     def __init__(self, folder: Path, log: Log, codec: Codec, *, timeout_seconds: float = 60.0) -> None:
@@ -41,7 +42,7 @@ class Projection:
         self.snapshot_path = folder / "snapshot.duckdb"
         # Set by a process that keeps the projection open: it has nobody to ask.
         self.is_owned = False
-        self.after_fold: list[Callable[[duckdb.DuckDBPyConnection], object]] = []
+        self.after_fold: list[Callable[[duckdb.DuckDBPyConnection], bool]] = []
         self._log = log
         self._codec = codec
         self._timeout_seconds = timeout_seconds
@@ -129,9 +130,16 @@ class Projection:
         )
 
     def react(self, store: Store) -> None:
-        """Let those who act on what is true have a look at it."""
+        """Let those who act on what is true see to all of it."""
+        while not self.react_in_part(store):
+            pass
+
+    def react_in_part(self, store: Store) -> bool:
+        """Let them see to a part of it, each to as much as may be done at once; say whether that was all."""
+        done = True
         for react in self.after_fold:
-            react(store.connection)
+            done &= react(store.connection)
+        return done
 
     def _snapshot_is_old(self) -> bool:
         with contextlib.suppress(FileNotFoundError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from deedbook.events.codec import Codec
@@ -36,4 +37,27 @@ def test_all_is_said_to_be_folded_once_it_is(tmp_path: Path, monkeypatch: pytest
 
     assert len(folded) > 1
     assert [MANY] == told
+    log.close()
+
+
+def test_what_follows_is_seen_to_in_parts_and_the_log_is_folded_between_them(tmp_path: Path) -> None:
+    """Whoever writes meanwhile is answered; that all is seen to is said once it is."""
+    codec, pen = Codec(), Pen()
+    log = SqliteLog.create(tmp_path)
+    log.append(REGISTRY, [codec.encode(pen.revalidation("nobody", new_id()))])
+    projection = Projection(tmp_path, log, codec)
+    seen: list[int] = []
+    told: list[int] = []
+
+    def react(connection: duckdb.DuckDBPyConnection) -> bool:
+        (events,) = connection.execute("select count(*) from base.event").fetchone() or (0,)
+        seen.append(events)
+        if len(seen) == 1:
+            log.append(REGISTRY, [codec.encode(pen.revalidation("nobody", new_id()))])
+        return len(seen) == 3
+
+    projection.after_fold.append(react)
+    Following(projection, log, told=told.append).run(lambda: bool(told))
+
+    assert ([1, 2, 2], [2]) == (seen, told)
     log.close()
