@@ -263,13 +263,15 @@ def test_a_subscription_ends_with_the_service(tmp_path: Path) -> None:
     """With a status that says to come again, and where to resume."""
     with registry_spoken_to(tmp_path / "registry") as call:
         position = call.log().position
-        stream = subscribed(call)
-        seen = events(stream, position + 1)
+        stream = subscribed(call, heartbeat_seconds=1)
+        events(stream, position + 1)
+        # Behind it nothing is on its way any more.
+        quiet = next(stream).heartbeat
         call.service.live.end_streams()
         code, reason, sentence = the_end(stream)
 
-        assert ("UNAVAILABLE", "SERVICE_ENDING") == (code, reason)
-        assert f"the server is stopping; resume after position {seen[-1].position}" == sentence
+        assert ("UNAVAILABLE", "SERVICE_ENDING", position) == (code, reason, quiet.position)
+        assert f"the server is stopping; resume after position {position}" == sentence
 
 
 def test_a_subscription_ends_when_its_token_is_revoked(call: Spoken, tmp_path: Path) -> None:
