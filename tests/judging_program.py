@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 from deedbook.artifacts.store import LocalArtifactStore
@@ -67,7 +68,8 @@ def main(servers: str, prefix: str, folder: Path, options: dict[str, str]) -> No
     signal.signal(signal.SIGTERM, ask_to_stop)
     kafka = KafkaSettings(servers, prefix, options)
     log = KafkaLog(KafkaSettings(servers, prefix))
-    with Sandbox() as sandbox:
+    # Not begun before a model is to run: few of these orders have one.
+    with closing(Sandbox()) as sandbox:
         catalogue = Catalogue((*BUILT_IN, gate(folder)))
         validator = Validator(LocalArtifactStore(folder / "artifacts"), sandbox, "w", now_micros, catalogue)
         follow(
