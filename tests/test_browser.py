@@ -39,7 +39,7 @@ class Place:
     deployment: str
 
     def examples(self) -> dict[str, str]:
-        """For each page's path, an address at which there is something to see."""
+        """For each page's path, an address at which there is something to see, and not the same row fifty times."""
         pair = urlencode([("training", self.failed), ("training", self.passed)])
         query = "select created_at, value from metric_history where name = 'mse' order by all"
         return {
@@ -51,13 +51,13 @@ class Place:
             "/fleet": "/fleet",
             "/health": "/health",
             "/live": "/live",
-            "/log": "/log",
+            "/log": "/log?type=DeploymentRequested",
             "/log/{topic}/{partition:int}/{position:int}": "/log/registry/0/30",
             "/model": f"/model?name={MODEL}&after=2015-05-01",
             "/model/series": f"/model/series?name={MODEL}&metric=mse&by=city",
             "/sign-in": "/sign-in",
             "/sql": f"/sql?{urlencode({'query': query})}",
-            "/trainings": "/trainings",
+            "/trainings": "/trainings?after=2015-05-01",
             "/trainings/{training_id}": f"/trainings/{self.failed}",
             "/trainings/{training_id}/override": f"/trainings/{self.failed}/override",
             "/trainings/{training_id}/revalidate": f"/trainings/{self.failed}/revalidate",
