@@ -16,7 +16,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from deedbook.events import facts
 from deedbook.events.codec import Codec
@@ -25,7 +25,7 @@ from deedbook.events.kafka.log import KafkaLog
 from deedbook.events.kafka.settings import kafka_settings
 from deedbook.projector.view import default_policy
 from tests.facts_by_hand import Pen
-from tests.racers import TESTS, fork
+from tests.racers import TESTS, Projectors, fork, forked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,35 +191,8 @@ def fork_projectors(folder: Path, url: str) -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)  # noqa: T201
 
 
-class Projectors:
-    """Projectors, one after the other: each a process of its own that `deedbook project` runs in."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def start(self, *options: str) -> int:
-        """Start one and return its process id; the one before must have ended."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(" ".join(options) + "\n")
-        self._process.stdin.flush()
-        return int(self._line())
-
-    def status(self) -> int:
-        """Wait for the end of the one that was started last; negative: the signal that ended it."""
-        return int(self._line())
-
-    def _line(self) -> str:
-        stdout: IO[str] | None = self._process.stdout
-        assert stdout is not None
-        return stdout.readline()
-
-
 @contextmanager
 def projectors(url: str, folder: Path) -> Iterator[Projectors]:
-    """Start the process that forks projectors; it ends afterwards."""
-    command = [sys.executable, "-c", START, str(TESTS), "projectors", str(folder), url]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield Projectors(process)
-        finally:
-            process.kill()
+    """Start the process that forks projectors, in each of which `deedbook project` runs; it ends afterwards."""
+    with forked([sys.executable, "-c", START, str(TESTS), "projectors", str(folder), url]) as projectors:
+        yield projectors

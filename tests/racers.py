@@ -26,7 +26,7 @@ from deedbook.projector.view import default_policy
 from tests.facts_by_hand import Pen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 TESTS = Path(__file__).parent
 # Other people's packages are called `tests`, too: this one is found by its folder.
@@ -150,15 +150,15 @@ def fork_projectors(run: Callable[[Path, int], None], folder: Path) -> None:
 
 
 class Projectors:
-    """Projectors, one after the other, each a process of its own; it runs `fold_on` or `fold_and_die`."""
+    """Projectors, one after the other, each a process that another one, which is prepared for it, forks."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def start(self, number: int) -> int:
-        """Start one with its number and return its process id; the one before must have ended."""
+    def start(self, *words: object) -> int:
+        """Start one with what it is told and return its process id; the one before must have ended."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{number}\n")
+        self._process.stdin.write(" ".join(map(str, words)) + "\n")
         self._process.stdin.flush()
         return int(self._line())
 
@@ -174,8 +174,14 @@ class Projectors:
 
 @contextlib.contextmanager
 def projectors(name: str, folder: Path) -> Iterator[Projectors]:
-    """Start the process that forks projectors; it ends afterwards."""
-    command = [sys.executable, "-c", START, str(TESTS), name, str(folder)]
+    """Start the process that forks projectors, which run `fold_on` or `fold_and_die`; it ends afterwards."""
+    with forked([sys.executable, "-c", START, str(TESTS), name, str(folder)]) as projectors:
+        yield projectors
+
+
+@contextlib.contextmanager
+def forked(command: Sequence[str]) -> Iterator[Projectors]:
+    """Start a process that forks a projector for each line it is told; it ends afterwards."""
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield Projectors(process)
