@@ -134,7 +134,6 @@ def kill_broker(place: Place, url: str, registry: Registry, kills: int, writers:
     return f"the only broker killed {kills} times: {figures}; {time.monotonic() - began:.0f} s"
 
 
-@pytest.mark.soak
 def test_a_killed_broker_takes_nothing_with_it(place: Place, url: str, registry: Registry) -> None:
     """Producers and the projector go on when it is there again."""
     assert "0 lost" in kill_broker(place, url, registry, 1, 3)
