@@ -30,7 +30,7 @@ _REACTION_SECONDS = 5.0
 _LOOK_UP_SECONDS = 1.0
 # A log that can't be waited for is looked at: often while something happens, seldom when nothing has for long.
 # (Nothing has happened for so many seconds, the pause between two looks.)
-_PAUSES_SECONDS = ((0.5, 0.002), (5.0, 0.01), (float("inf"), 0.05))
+_PAUSES_SECONDS = ((0.5, 0.005), (5.0, 0.01), (float("inf"), 0.05))
 # However little a look says, the ends themselves are asked for this often.
 _LOOK_SECONDS = 1.0
 
@@ -101,7 +101,7 @@ class Following:
                     self._owed, self._wanted = True, False
                     while not stop() and not self._is_wanted():
                         self._step(store, projector)
-                    self.snapshots.attend(store, self.folded, self.readers, quiet=True, last=True)
+                    self._attend_to_snapshots(store, last=True)
 
     def _take_in(self, batch: Batch) -> None:
         self.folded = {**self.folded, (batch.topic, batch.partition): batch.after.next_position}
@@ -124,7 +124,7 @@ class Following:
         self.readers.interrupt_overdue()
         if self._times.due("reminder", self._times.remind_seconds):
             self._remind(store)
-        self.snapshots.attend(store, self.folded, self.readers, quiet=not folded)
+        self._attend_to_snapshots(store)
         # What is left to see to, is seen to after another look at the log.
         if time.monotonic() < deadline and not self._owed:
             if self._look is None:
@@ -134,10 +134,15 @@ class Following:
 
     def _rest(self, look: Callable[[], object], seen: object) -> None:
         """Pause until something was appended, or until it is time to look after other things."""
-        until = time.monotonic() + min(_LOOK_SECONDS, self.snapshots.due_in_seconds(self.folded, quiet=True))
+        due = self.snapshots.due_in_seconds(self.folded, self._times.quiet_seconds())
+        until = time.monotonic() + min(_LOOK_SECONDS, due)
         while time.monotonic() < until and not self._nudged.wait(self._times.pause_seconds()):
             if look() != seen or self._is_wanted():
                 return
+
+    def _attend_to_snapshots(self, store: Store, *, last: bool = False) -> None:
+        quiet = self._times.quiet_seconds()
+        self.snapshots.attend(store, self.folded, self.readers, quiet_seconds=quiet, last=last)
 
     def _is_wanted(self) -> bool:
         """Say whether anybody asks for the projection; noted, for it is asked only so often."""
@@ -154,7 +159,7 @@ class Following:
             if records:
                 projector.fold_upto(REGISTRY, 0, records[-1].position + 1)
                 self._react(store, projector)
-            self.snapshots.attend(store, self.folded, self.readers, quiet=not records)
+            self._attend_to_snapshots(store)
 
     def _awaited(self, projector: Projector) -> list[Record]:
         start = projector.position()
@@ -186,7 +191,11 @@ class _Times:
         """Note that something happened."""
         self._moved = time.monotonic()
 
+    def quiet_seconds(self) -> float:
+        """Return for how long nothing has happened."""
+        return time.monotonic() - self._moved
+
     def pause_seconds(self) -> float:
         """Return how long to wait before the log is looked at again."""
-        quiet = time.monotonic() - self._moved
+        quiet = self.quiet_seconds()
         return next(pause for until, pause in _PAUSES_SECONDS if quiet < until)

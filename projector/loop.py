@@ -135,6 +135,7 @@ class Projector:
     def _batches(self, topic: str, partition: int, start: int, end: int) -> Generator[Decoded]:
         """Yield all up to a position, batch by batch; a thread decodes the next while one is folded."""
         decoded = self._decoded(topic, partition, start, end)
+        self._store.use_processors(all_of_them=decoded.upto < end)
         if decoded.upto >= end:
             yield decoded
             return

@@ -103,6 +103,8 @@ class Projection:
         with self.opened() as (store, projector):
             changed = projector.catch_up(on_progress=on_progress)
             self.react(store)
+            # Who reads may ask for much.
+            store.use_processors(all_of_them=True)
             yield store.connection
             if (changed or self._is_behind()) and self._snapshot_is_old():
                 publish(store, self.snapshot_path)

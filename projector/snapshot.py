@@ -32,7 +32,8 @@ _COPY_TIMEOUT_SECONDS = 300
 _SHARE = 0.05
 _ASKED_SHARE = 0.5
 _EVERY_SECONDS = 1.0
-# Best made when nothing happens, for it holds up what does; when something happens all the time, late.
+# Best made once nothing has happened for a moment, for it holds up what does; where that never is so, late.
+_QUIET_SECONDS = 0.5
 _LATE_SECONDS = 30.0
 # So long a checkpoint is tried beside readers; then they are kept out for a moment.
 _BESIDE_READERS_SECONDS = 0.3
@@ -146,11 +147,14 @@ class Snapshots:
         folded: Mapping[tuple[str, int], int],
         readers: Readers,
         *,
-        quiet: bool,
+        quiet_seconds: float,
         last: bool = False,
     ) -> None:
-        """Publish a snapshot if somebody waits for one, or if there is anything new and it is time."""
-        due = folded != self._published if last else self.due_in_seconds(folded, quiet=quiet) <= 0
+        """Publish a snapshot if somebody waits for one, or if there is anything new and it is time.
+
+        ``quiet_seconds``: for how long nothing has happened.
+        """
+        due = folded != self._published if last else self.due_in_seconds(folded, quiet_seconds) <= 0
         if not due:
             return
         now = time.monotonic()
@@ -172,19 +176,20 @@ class Snapshots:
             self._published = dict(folded)
             self._changed.notify_all()
 
-    def due_in_seconds(self, folded: Mapping[tuple[str, int], int], *, quiet: bool) -> float:
-        """Return how long it is until the next one is due, as far as that can be told; 0 where it is due now."""
+    def due_in_seconds(self, folded: Mapping[tuple[str, int], int], quiet_seconds: float) -> float:
+        """Return how long it is until the next one is due if nothing happens until then; 0 where it is due now."""
         if folded == self._published:
             return math.inf
         with self._changed:
             waiting = any(_holds(folded, ends) and not _holds(self._published, ends) for ends in self._asked)
-        if waiting:
-            pause = self._took_seconds / _ASKED_SHARE
-        else:
-            pause = max(_EVERY_SECONDS if quiet else _LATE_SECONDS, self._took_seconds / _SHARE)
         now = time.monotonic()
-        soon = self._began_at + pause
-        return max(0.0, max(soon, self._again_at) - now)
+        if waiting:
+            at = self._began_at + self._took_seconds / _ASKED_SHARE
+        else:
+            spent = self._took_seconds / _SHARE
+            at_rest = max(self._began_at + max(_EVERY_SECONDS, spent), now + _QUIET_SECONDS - quiet_seconds)
+            at = min(at_rest, self._began_at + max(_LATE_SECONDS, spent))
+        return max(0.0, max(at, self._again_at) - now)
 
     def _checkpointed(self, store: Store, readers: Readers, *, last: bool) -> bool:
         """Bring all into the projection's file; False where readers are in the way: to be tried again soon.

@@ -64,6 +64,7 @@ class Store:
     def __init__(self, path: Path, *, log_identity: str) -> None:
         self.path = path
         self._failed = False
+        self._on_all_processors = False
         self.connection = _connect(path)
         try:
             self._prepare(log_identity)
@@ -102,6 +103,15 @@ class Store:
                 f"{self.path.name} was folded from log {meta['log_identity']}, but the log here is {log_identity}: "
                 "put the old log back, or run `deedbook rebuild` if the new one is meant"
             )
+
+    def use_processors(self, *, all_of_them: bool) -> None:
+        """Have statements run on all processors, or each in the thread that sends it, as they do at first.
+
+        A small statement is done in less time than it takes to wake another thread for a part of it.
+        """
+        if all_of_them != self._on_all_processors:
+            self.connection.execute("reset threads" if all_of_them else "set threads = 1")
+            self._on_all_processors = all_of_them
 
     def progress(self, topic: str, partition: int = 0) -> Progress:
         """Return how far a partition is folded."""
@@ -213,7 +223,8 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     was_killed = _journal_of(path).exists()
     try:
         connection = duckdb.connect(
-            str(path), config={"memory_limit": _MEMORY_LIMIT, "default_block_size": str(_BLOCK_BYTES)}
+            str(path),
+            config={"memory_limit": _MEMORY_LIMIT, "default_block_size": str(_BLOCK_BYTES), "threads": "1"},
         )
         connection.execute("set enable_progress_bar = false")
         # Closing is no checkpoint by itself: after a failed commit what is in memory is not to be trusted.

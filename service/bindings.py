@@ -5,6 +5,8 @@ Serving hosts ask for little else, and all at once when they start: the answer m
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from deedbook.api.messages import to_message
 from deedbook.api.v1 import registry_pb2 as pb
+from deedbook.events.errors import DeadlineExceeded
 from deedbook.events.facts import DeploymentRequested, ReleaseActivated
 from deedbook.projector.queries import binding
 
@@ -44,6 +47,8 @@ class Bindings:
         self._live = live
         self._lock = threading.Lock()
         self._known: OrderedDict[Release, _Known] = OrderedDict()
+        # Who is being asked for now: hosts start together, and one question answers them all.
+        self._asked: dict[Release, asyncio.Task[Deployment]] = {}
         # Counts what has dropped all: an answer that was found before must not be remembered after.
         self._generation = 0
         live.heard.append(self._hear)
@@ -64,38 +69,61 @@ class Bindings:
         return known.message, position
 
     async def of(
-        self,
-        service: str,
-        environment: str,
-        release: str,
-        *,
-        min_position: int = 0,
-        timeout_seconds: float = 10.0,
+        self, service: str, environment: str, release: str, *, timeout_seconds: float = 10.0
     ) -> tuple[Deployment, int]:
         """Return the deployment of a release, and the position as of which that is so.
 
-        Suspends only where it is not remembered, or ``min_position`` is still to come. Raises NotFound,
+        Suspends only where it is not remembered; all who ask for it then wait for one answer. Raises NotFound,
         DeadlineExceeded, ProjectionBusy.
         """
         position = self._live.position
         found = self.get(service, environment, release)
-        if found is not None and min_position < position:
-            return found, position
-        generation = self._generation
+        if found is None:
+            asking = self._asking((service, environment, release))
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    # Who gives up leaves the question to the others.
+                    found = await asyncio.shield(asking)
+            except TimeoutError:
+                raise DeadlineExceeded(
+                    f"what release {release!r} is bound to was not found out within {timeout_seconds:.1f} s: ask again"
+                ) from None
+        return found, position
+
+    def _asking(self, release: Release) -> asyncio.Task[Deployment]:
+        """Return who asks for a release now; begun anew once a deployment was decided since."""
+        with self._lock:
+            asking = self._asked.get(release)
+            if asking is None:
+                asking = asyncio.create_task(self._ask(release, self._generation))
+                self._asked[release] = asking
+                asking.add_done_callback(functools.partial(self._answered, release))
+            return asking
+
+    async def _ask(self, release: Release, generation: int) -> Deployment:
+        service, environment, name = release
 
         def question(connection: duckdb.DuckDBPyConnection) -> Deployment:
-            return binding(connection, service, release, environment)
+            return binding(connection, service, name, environment)
 
-        found = await self._live.ask(question, min_position=min_position, timeout_seconds=timeout_seconds)
+        found = await self._live.ask(question)
         with self._lock:
             if generation == self._generation:
-                self._known[service, environment, release] = _Known(found)
+                self._known[release] = _Known(found)
                 if len(self._known) > _MAX_REMEMBERED:
                     self._known.popitem(last=False)
-        return found, max(position, min_position + 1 if min_position > 0 else 0)
+        return found
+
+    def _answered(self, release: Release, asked: asyncio.Task[Deployment]) -> None:
+        with self._lock:
+            if self._asked.get(release) is asked:
+                del self._asked[release]
+        if not asked.cancelled():
+            asked.exception()  # where nobody waits any more, nobody is to be told
 
     def _hear(self, batch: Batch) -> None:
         if any(event.type in _CHANGING for event, _ in batch.decided):
             with self._lock:
                 self._generation += 1
                 self._known.clear()
+                self._asked.clear()

@@ -22,7 +22,7 @@ from tests.facts_by_hand import SERVICE, Pen, id_of, training
 from tests.serving.in_process import PATIENCE_SECONDS, live_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import duckdb
 
@@ -339,6 +339,74 @@ def test_a_release_that_is_not_bound_is_not_found(service: Service) -> None:
     """The sentence is the one that everybody gets."""
     with pytest.raises(NotFound, match="no-such-release"):
         asyncio.run(service.bindings.of(SERVICE, "production", "no-such-release"))
+
+
+class Questions:
+    """Counts what the state is asked; each question is answered when it may be."""
+
+    def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = 0
+        self.found = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self._ask = service.live.ask
+        monkeypatch.setattr(service.live, "ask", self)
+
+    async def __call__(self, question: Callable[[duckdb.DuckDBPyConnection], object]) -> object:
+        """Ask, and keep the answer until it may be told."""
+        self.asked += 1
+        answer = await self._ask(question)
+        self.found.set()
+        await self.may_answer.wait()
+        return answer
+
+
+def test_hosts_that_start_together_are_answered_by_one_question(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them that gives up leaves the answer to the others."""
+    deployed(service, "r3")
+
+    async def together() -> tuple[int, list[object]]:
+        questions = Questions(service, monkeypatch)
+        waits = [PATIENCE_SECONDS, 0.0, PATIENCE_SECONDS]
+        asking = [
+            asyncio.create_task(service.bindings.of(SERVICE, "production", "r3", timeout_seconds=wait))
+            for wait in waits
+        ]
+        await asyncio.wait([asking[1]])
+        questions.may_answer.set()
+        answers: list[object] = list(await asyncio.gather(*asking, return_exceptions=True))
+        return questions.asked, answers
+
+    asked, (first, impatient, last) = asyncio.run(together())
+
+    assert 1 == asked
+    assert isinstance(impatient, DeadlineExceeded)
+    assert first == last
+    assert isinstance(first, tuple)
+    assert "r3" == first[0].release
+
+
+def test_a_question_from_before_a_deployment_answers_nobody_who_asks_after_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is its answer remembered: it may be older than what they know already."""
+    deployed(service, "r4")
+
+    async def around_a_deployment() -> tuple[bool, bool]:
+        questions = Questions(service, monkeypatch)
+        before = asyncio.create_task(service.bindings.of(SERVICE, "production", "r4"))
+        await questions.found.wait()
+        await asyncio.to_thread(deployed, service, "r5")
+        after = asyncio.create_task(service.bindings.of(SERVICE, "production", "r4"))
+        await asyncio.sleep(0)
+        questions.may_answer.set()
+        return (await before)[0].current, (await after)[0].current
+
+    assert (True, False) == asyncio.run(around_a_deployment())
+    remembered = service.bindings.get(SERVICE, "production", "r4")
+    assert remembered is not None
+    assert not remembered.current
 
 
 # --- health, and the end -----------------------------------------------------------------------------

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import duckdb
 import pytest
 
 from deedbook.events.codec import Codec
 from deedbook.projector.projection import Projection
-from deedbook.projector.snapshot import remove_left_overs
+from deedbook.projector.readers import Readers
+from deedbook.projector.snapshot import Snapshots, remove_left_overs
 from tests.facts_by_hand import Pen
 from tests.folded import Registry, connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -121,3 +126,40 @@ def test_what_killed_readers_left_is_removed_once_it_is_old(tmp_path: Path) -> N
     remove_left_overs(tmp_path)
 
     assert [tmp_path / ".reading-young"] == list(tmp_path.iterdir())
+
+
+def test_while_something_happens_all_the_time_snapshots_are_seldom(
+    registry: Registry, projection: Projection
+) -> None:
+    """Once nothing has for a moment, the next one is made; and one that is asked for, without waiting for that."""
+    with projection.opened() as (store, projector):
+        snapshots = Snapshots(projection.snapshot_path, wake=lambda: None)
+        projector.catch_up()
+        snapshots.attend(store, store.positions(), Readers(), quiet_seconds=0.0)
+        assert 1 == trainings_in(projection.snapshot_path)
+        registry.append(Pen("bob").logged("b"))
+        projector.catch_up()
+        now = store.positions()
+
+        busy, at_rest = (snapshots.due_in_seconds(now, quiet) for quiet in (0.0, 60.0))
+        assert 0 < at_rest <= busy
+        time.sleep(at_rest)
+        assert 0 < snapshots.due_in_seconds(now, 0.0)
+        assert 0 == snapshots.due_in_seconds(now, 60.0)
+        with ThreadPoolExecutor(1) as waiting:
+            asked = waiting.submit(snapshots.holding, now, timeout_seconds=PATIENCE_SECONDS)
+            while not asked.done():
+                snapshots.attend(store, now, Readers(), quiet_seconds=0.0)
+        assert 2 == trainings_in(asked.result())
+
+
+def test_who_reads_has_all_processors_and_who_folds_a_little_has_none_of_the_others(
+    projection: Projection,
+) -> None:
+    """A small statement is done before another thread is awake."""
+    threads = "select current_setting('threads')"
+    with projection.caught_up() as connection, duckdb.connect() as plain:
+        assert plain.execute(threads).fetchone() == connection.execute(threads).fetchone()
+    with projection.opened() as (store, projector):
+        projector.catch_up()
+        assert (1,) == store.connection.execute(threads).fetchone()
