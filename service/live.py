@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import sys
 import threading
 import time
 from collections import OrderedDict
@@ -28,6 +26,7 @@ from deedbook.events.facts import REGISTRY
 from deedbook.projector.decision import Accepted, Rejected
 from deedbook.projector.following import Following
 from deedbook.service.arrivals import Arrivals
+from deedbook.service.sharing import let_others_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -156,7 +155,7 @@ class Live:
         return self._state.ended_by
 
     def _follow(self) -> None:
-        _let_others_first()
+        let_others_first()
         while not self._stop.is_set():
             try:
                 self.following.run(self._stop.is_set)
@@ -387,13 +386,6 @@ class _Asked(Generic[T]):
             self._given_up = True
             if self._connection is not None:
                 self._connection.interrupt()
-
-
-def _let_others_first() -> None:
-    """Have threads that answer somebody run before this one, which keeps its share of the time all the same."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):  # not everywhere is that allowed
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _surveyed(store: Store) -> _Survey:

@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from deedbook.service.access.origins import check_listening
 from deedbook.service.observed_web import ObservedWeb
 from deedbook.service.rpc.server import rpc_server, server_credentials
 from deedbook.service.settings import Address
+from deedbook.service.sharing import short_turns
 from deedbook.service.web.app import web_app
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ SERVING_NAME = "serving.json"
 _LOG = logging.getLogger(__name__)
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _BACKLOG = 1_024
-# How long a thread may keep the interpreter while others wait: the loop answers between two steps of the fold.
-_SWITCH_SECONDS = 0.000_5
 _WATCH_SECONDS = 1.0
 
 
@@ -56,12 +54,8 @@ def serve(service: Service, *, told: Callable[[Serving], None]) -> None:
     ended the folding.
     """
     check_settings(service)
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    try:
+    with short_turns():
         asyncio.run(_Run(service, told).run())
-    finally:
-        sys.setswitchinterval(before)
     if service.live.ended_by is not None:
         raise service.live.ended_by
 
