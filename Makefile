@@ -27,7 +27,7 @@ s3: setup ## start a real S3 server to play with, kept in .deedbook-s3
 
 test: setup ## run the tests
 	@sh requirements/chromium.sh
-	@.venv/bin/pytest -q -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@.venv/bin/pytest -q -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup ## check style, formatting and types
 	@.venv/bin/ruff check $(ARGS)

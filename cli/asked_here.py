@@ -170,8 +170,9 @@ class Here:
         with self._registry.reading() as connection:
             yield QuestionsHere(connection)
 
-    def decided(self, facts: Sequence[Prepared]) -> list[Decided]:
-        """Append facts to the registry topic, all or none, and return what was decided on each."""
+    @contextmanager
+    def deciding(self, facts: Sequence[Prepared]) -> Iterator[tuple[Sequence[Decided], QuestionsHere]]:
+        """Append facts to the registry topic, all or none; hand out what was decided on each, and what can be asked."""
         records = [prepared.record for prepared in facts]
         positions = [position for _, position in self._registry.recorder.append_records(REGISTRY, records)]
         try:
@@ -180,11 +181,11 @@ class Here:
                     "select position, decision, reason from main.events where topic = ? and position between ? and ?",
                     [REGISTRY, positions[0], positions[-1]],
                 ).fetchall()
+                found = {position: Decided(position, word, reason or "") for position, word, reason in rows}
+                yield [found[position] for position in positions], QuestionsHere(connection)
         except ProjectionBusy as error:
             where = f"at position {positions[0]}"
             raise ProjectionBusy(f"it is on the log, {where}, but not decided here yet: {error}") from None
-        found = {position: Decided(position, decision, reason or "") for position, decision, reason in rows}
-        return [found[position] for position in positions]
 
     def answered(self, query: str) -> AbstractContextManager[Answer]:
         """Ask the snapshot one SQL statement."""

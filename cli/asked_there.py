@@ -134,10 +134,12 @@ class There:
         """Hand out what can be asked."""
         yield self._questions
 
-    def decided(self, facts: Sequence[Prepared]) -> list[Decided]:
-        """Send facts, and return what was decided on each, in their order."""
+    @contextmanager
+    def deciding(self, facts: Sequence[Prepared]) -> Iterator[tuple[Sequence[Decided], QuestionsThere]]:
+        """Send facts; hand out what was decided on each, in their order, and what can be asked."""
         answers = Sender(self._service).decided([prepared.fact for prepared in facts])
-        return [Decided(answer.position, answer.decision, answer.reason) for answer in answers]
+        decided = [Decided(answer.position, answer.decision, answer.reason) for answer in answers]
+        yield decided, self._questions
 
     @contextmanager
     def answered(self, query: str) -> Iterator[Answer]:

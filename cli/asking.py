@@ -116,8 +116,10 @@ class Asked(Protocol):
     def asking(self) -> AbstractContextManager[Questions]:
         """Hand out what can be asked, with all that was written before taken into account; keep it briefly."""
 
-    def decided(self, facts: Sequence[Prepared]) -> list[Decided]:
-        """Put facts on the log, and return what was decided on each, in their order."""
+    def deciding(
+        self, facts: Sequence[Prepared]
+    ) -> AbstractContextManager[tuple[Sequence[Decided], Questions]]:
+        """Put facts on the log; hand out what was decided on each, in their order, and what can be asked of that."""
 
     def answered(self, query: str) -> AbstractContextManager[Answer]:
         """Ask one SQL statement; raises InvalidInput."""

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from deedbook.events.errors import RequestRejected
 
 if TYPE_CHECKING:
-    from deedbook.cli.asking import Asked, Decided
+    from collections.abc import Iterator
+
+    from deedbook.cli.asking import Asked, Decided, Questions
     from deedbook.events.facts import Fact
 
 
-def record_one(registry: Asked, fact: Fact) -> Decided:
-    """Append one fact. Raises InvalidInput, and RequestRejected with the fold's reason."""
-    (decided,) = registry.decided([registry.recording.preparer.prepared(fact)])
-    if decided.decision == "rejected":
-        raise RequestRejected(decided.reason)
-    return decided
+@contextmanager
+def recorded(registry: Asked, fact: Fact) -> Iterator[tuple[Decided, Questions]]:
+    """Append one fact; hand out what was decided, and what can be asked of that. Keep it briefly.
+
+    Raises InvalidInput, and RequestRejected with the fold's reason.
+    """
+    prepared = registry.recording.preparer.prepared(fact)
+    with registry.deciding([prepared]) as ((decided,), questions):
+        if decided.decision == "rejected":
+            raise RequestRejected(decided.reason)
+        yield decided, questions

@@ -15,7 +15,7 @@ from deedbook.cli.moments import iso, moment, shown
 from deedbook.cli.options import PRODUCTION, AsJson, Environment, Limit, settings_of
 from deedbook.cli.plain_text import plain
 from deedbook.cli.tables import Column, print_fields, print_table, say
-from deedbook.cli.writing import record_one
+from deedbook.cli.writing import recorded
 from deedbook.events.errors import InvalidInput, NotFound
 from deedbook.events.names import normalise
 
@@ -77,8 +77,7 @@ def deploy(
             acceptance=report,
             reason=reason,
         )
-        record_one(registry, fact)
-        with registry.asking() as questions:
+        with recorded(registry, fact) as (_, questions):
             found = questions.deployment(fact.deployment_id)
     if as_json:
         print_document(found)
@@ -143,8 +142,7 @@ def rollback(
             expected_previous=expected_previous,
             reason=reason,
         )
-        decided = record_one(registry, fact)
-        with registry.asking() as questions:
+        with recorded(registry, fact) as (decided, questions):
             found = questions.live(fact.service, fact.environment, None)
     if as_json:
         print_document(found if found is not None and found.from_position == decided.position else None)

@@ -16,7 +16,7 @@ from deedbook.cli.options import AsJson, Limit, TrainingId, settings_of
 from deedbook.cli.plain_text import plain
 from deedbook.cli.tables import note, print_fields, say
 from deedbook.cli.wiring import missing
-from deedbook.cli.writing import record_one
+from deedbook.cli.writing import recorded
 from deedbook.events.errors import InvalidInput, NotFound
 from deedbook.events.names import normalise
 
@@ -92,8 +92,8 @@ def publish_policy(
     source = read_input(str(file))
     read = read_policy(source)
     with asked(settings_of(ctx), create=True) as registry:
-        decided = record_one(registry, PolicyPublished(**registry.envelope(), policy=read, source=source))
-        with registry.asking() as questions:
+        fact = PolicyPublished(**registry.envelope(), policy=read, source=source)
+        with recorded(registry, fact) as (decided, questions):
             published = questions.policies(read.model)
     version = next((one.version for one in published if one.position == decided.position), 0)
     if as_json:
@@ -176,8 +176,7 @@ def revalidate(
         with registry.asking() as questions:
             training_id = questions.training_id(training)
         fact = RevalidationRequested(**registry.envelope(), training_id=training_id, reason=reason)
-        decided = record_one(registry, fact)
-        with registry.asking() as questions:
+        with recorded(registry, fact) as (decided, questions):
             now = questions.standing(training_id)
     if as_json:
         print_document({"training_id": training_id, "requested_at_position": decided.position})
@@ -206,13 +205,10 @@ def override(
     with asked(settings_of(ctx)) as registry:
         with registry.asking() as questions:
             training_id = questions.training_id(training)
-        record_one(
-            registry,
-            VerdictOverridden(
-                **registry.envelope(), training_id=training_id, deployable=deployable, reason=reason
-            ),
+        fact = VerdictOverridden(
+            **registry.envelope(), training_id=training_id, deployable=deployable, reason=reason
         )
-        with registry.asking() as questions:
+        with recorded(registry, fact) as (_, questions):
             now = questions.standing(training_id)
     if as_json:
         print_document(now)

@@ -116,13 +116,12 @@ def _logged(registry: Asked, trainings: Sequence[Training], artifact: Path | Non
             with waiting_for("Storing the artifact", in_bytes=True) as on_progress:
                 prepared = prepared_training(recording, bare, artifact, kind, on_progress=on_progress)
         facts.append(prepared)
-    decided = registry.decided(facts)
-    there = [
-        training.training_id
-        for training, found in zip(trainings, decided, strict=True)
-        if found.decision != "rejected"
-    ]
-    with registry.asking() as questions:
+    with registry.deciding(facts) as (decided, questions):
+        there = [
+            training.training_id
+            for training, found in zip(trainings, decided, strict=True)
+            if found.decision != "rejected"
+        ]
         versions = questions.versions(there)
     return [_one(training, found, versions) for training, found in zip(trainings, decided, strict=True)]
 
