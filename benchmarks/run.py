@@ -64,6 +64,7 @@ BENCHMARKS: Final = (
     Benchmark("trackio", peers.suites.trackio),
     Benchmark("mlflow", peers.suites.mlflow),
     Benchmark("mlflow-server", peers.suites.mlflow_server),
+    Benchmark("mlflow-server-30000", peers.suites.mlflow_server_30000, usual=False),
     Benchmark("mlflow-30000", peers.suites.mlflow_30000, usual=False),
 )
 
