@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
@@ -33,6 +34,7 @@ from deedbook.events.facts import (
     TrainingLogged,
     VerdictIssued,
 )
+from deedbook.events.kafka.client import Reports
 from deedbook.events.kafka.log import KafkaLog
 from deedbook.events.kafka.settings import kafka_settings
 from tests.command import PROGRAM, Ended, next_line, run
@@ -273,7 +275,7 @@ def may_read(log: KafkaLog, topic: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize(("mode", "role"), itertools.product(MODES, ROLES))
+@pytest.mark.parametrize(("mode", "role"), list(itertools.product(MODES, ROLES)))
 def test_a_role_can_do_what_the_page_says_and_nothing_else(doors: Doors, mode: str, role: str) -> None:
     """Every topic is written and read as every role, in both modes."""
     with closing(doors.log(role, mode)) as log:
@@ -286,6 +288,25 @@ def test_a_role_can_do_what_the_page_says_and_nothing_else(doors: Doors, mode: s
         }
 
     assert {where: words for where, words in table(mode).items() if where[0] == role} == found
+
+
+def test_who_may_not_write_is_told_so_in_the_moment_in_which_the_producer_hears_of_it(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Librdkafka refuses what is handed over a little before it says why."""
+    told, heard = Reports.on_error, threading.Event()
+
+    def told_late(reports: Reports, error: KafkaError) -> None:
+        heard.set()
+        time.sleep(0.5)
+        told(reports, error)
+
+    monkeypatch.setattr(Reports, "on_error", told_late)
+    with closing(doors.log("analyst", "guarded")) as log:
+        log.end(REGISTRY)  # whoever opens a log begins to connect for writing
+        assert heard.wait(PATIENCE_SECONDS)
+        with pytest.raises(AccessDenied):
+            log.append(REGISTRY, [Codec().encode(SAMPLES[0])], timeout_seconds=PATIENCE_SECONDS)
 
 
 def test_in_open_mode_a_training_job_logs_a_training_with_the_rights_of_a_trainer(

@@ -38,6 +38,7 @@ _DEFAULTS: dict[str, object] = {
     "queue.buffering.max.kbytes": 1 << 16,
 }
 _POLL_SECONDS = 0.1
+_TOLD_SECONDS = 2.0
 _PAUSE_SECONDS = 0.001
 _LOOK_SECONDS = 1.0
 
@@ -231,13 +232,12 @@ class Producing:
                         raise self._unknown(topic, batch, "could not be sent in time", line) from None
                     time.sleep(_PAUSE_SECONDS)
                 except kafka.KafkaException as error:
+                    cause = _cause(line, error.args[0])
                     if index == 0:
-                        refused = explained(error.args[0], topic, self._settings)
+                        refused = explained(cause, topic, self._settings)
                     else:
-                        refused = self._unknown(
-                            topic, batch, f"could not be sent: {error.args[0].str()}", line
-                        )
-                    if error.args[0].fatal():
+                        refused = self._unknown(topic, batch, f"could not be sent: {cause.str()}", line)
+                    if cause.fatal():
                         self._give_up(line)
                     raise refused from None
 
@@ -262,6 +262,16 @@ class Producing:
         return self._unknown(
             topic, batch, f"failed ({said}; the first is number {min(batch.errors) + 1})", line
         )
+
+
+def _cause(line: _Line, error: KafkaError) -> KafkaError:
+    """Return what is behind an error: of a producer that is beyond use, its polling thread is told a moment later."""
+    if error.name() != "_FATAL":
+        return error
+    until = time.monotonic() + _TOLD_SECONDS
+    while line.reports.fatal is None and time.monotonic() < until:
+        time.sleep(_PAUSE_SECONDS)
+    return line.reports.fatal or error
 
 
 def _some(some: int, of: int) -> str:
