@@ -47,10 +47,9 @@ class Bindings:
         self._live = live
         self._lock = threading.Lock()
         self._known: OrderedDict[Release, _Known] = OrderedDict()
-        # Who is being asked for now: hosts start together, and one question answers them all.
+        # Who is being asked for now: hosts start together, and one question answers them all. One that is no longer
+        # here was asked before the last decision: its answer must not be remembered after.
         self._asked: dict[Release, asyncio.Task[Deployment]] = {}
-        # Counts what has dropped all: an answer that was found before must not be remembered after.
-        self._generation = 0
         live.heard.append(self._hear)
 
     def get(self, service: str, environment: str, release: str) -> Deployment | None:
@@ -95,35 +94,33 @@ class Bindings:
         with self._lock:
             asking = self._asked.get(release)
             if asking is None:
-                asking = asyncio.create_task(self._ask(release, self._generation))
+                asking = asyncio.create_task(self._ask(release))
                 self._asked[release] = asking
                 asking.add_done_callback(functools.partial(self._answered, release))
             return asking
 
-    async def _ask(self, release: Release, generation: int) -> Deployment:
+    async def _ask(self, release: Release) -> Deployment:
         service, environment, name = release
 
         def question(connection: duckdb.DuckDBPyConnection) -> Deployment:
             return binding(connection, service, name, environment)
 
-        found = await self._live.ask(question)
-        with self._lock:
-            if generation == self._generation:
-                self._known[release] = _Known(found)
-                if len(self._known) > _MAX_REMEMBERED:
-                    self._known.popitem(last=False)
-        return found
+        return await self._live.ask(question)
 
     def _answered(self, release: Release, asked: asyncio.Task[Deployment]) -> None:
+        # Looked at here, for where nobody waits any more, nobody is to be told of an error.
+        failed = asked.cancelled() or asked.exception() is not None
         with self._lock:
-            if self._asked.get(release) is asked:
-                del self._asked[release]
-        if not asked.cancelled():
-            asked.exception()  # where nobody waits any more, nobody is to be told
+            if self._asked.get(release) is not asked:
+                return
+            del self._asked[release]
+            if not failed:
+                self._known[release] = _Known(asked.result())
+                if len(self._known) > _MAX_REMEMBERED:
+                    self._known.popitem(last=False)
 
     def _hear(self, batch: Batch) -> None:
         if any(event.type in _CHANGING for event, _ in batch.decided):
             with self._lock:
-                self._generation += 1
                 self._known.clear()
                 self._asked.clear()

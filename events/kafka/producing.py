@@ -38,6 +38,7 @@ _DEFAULTS: dict[str, object] = {
     "queue.buffering.max.kbytes": 1 << 16,
 }
 _POLL_SECONDS = 0.1
+# Longer than the polling thread takes to hear why a producer is beyond use.
 _TOLD_SECONDS = 2.0
 _PAUSE_SECONDS = 0.001
 _LOOK_SECONDS = 1.0
