@@ -390,7 +390,7 @@ def test_hosts_that_start_together_are_answered_by_one_question(
 def test_a_question_from_before_a_deployment_answers_nobody_who_asks_after_it(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor is its answer remembered: it may be older than what they know already."""
+    """It may be older than what they know already."""
     deployed(service, "r4")
 
     async def around_a_deployment() -> tuple[bool, bool]:
@@ -407,6 +407,24 @@ def test_a_question_from_before_a_deployment_answers_nobody_who_asks_after_it(
     remembered = service.bindings.get(SERVICE, "production", "r4")
     assert remembered is not None
     assert not remembered.current
+
+
+def test_an_answer_from_before_a_deployment_is_not_remembered_after_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waited for it is told it, and nobody else."""
+    deployed(service, "r6")
+
+    async def around_a_deployment() -> bool:
+        questions = Questions(service, monkeypatch)
+        before = asyncio.create_task(service.bindings.of(SERVICE, "production", "r6"))
+        await questions.found.wait()
+        await asyncio.to_thread(deployed, service, "r7")
+        questions.may_answer.set()
+        return (await before)[0].current
+
+    assert asyncio.run(around_a_deployment())
+    assert service.bindings.get(SERVICE, "production", "r6") is None
 
 
 # --- health, and the end -----------------------------------------------------------------------------
